@@ -1,0 +1,93 @@
+//! Where a network runs: one coarse trait, so that a device owns everything between a scan's windowed slices and its logits.
+
+use crate::Result;
+use crate::model::Extent;
+
+/// The windowed slices of a scan, inferior to superior, made on demand.
+pub trait SliceSource: Sync {
+    /// Number of slices, at least 1.
+    fn slices(&self) -> usize;
+    /// Channels of every slice.
+    fn channels(&self) -> usize;
+    /// Height and width of every slice.
+    fn extent(&self) -> Extent;
+    /// Writes slice `index` as [channels, height, width], row-major. Called from several threads.
+    fn write_slice(&self, index: usize, dst: &mut [f32]);
+}
+
+/// What a host may watch and stop; called from worker threads.
+pub trait Observer: Sync {
+    /// `done` of `total` slices have been through the 2-D network.
+    fn slices_done(&self, done: usize, total: usize) {
+        let _ = (done, total);
+    }
+
+    /// Whether to stop with `cancelled` at the next slice.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
+
+/// The maps of a scan that show where, in the order of its slices.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScanMaps {
+    /// Extent of the attention maps.
+    pub attention_extent: Option<Extent>,
+    /// Per slice [heads, h, w] attention weights, empty without attention.
+    pub attention: Vec<Vec<f32>>,
+    /// Per segmentation head: the block it reads.
+    pub segmentation_blocks: Vec<usize>,
+    /// Per slice [heads, height, width] probabilities at the network's input size, empty without heads.
+    pub segmentation: Vec<Vec<f32>>,
+}
+
+/// What a backend is, as results name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendInfo {
+    /// "cpu" or "cuda:0".
+    pub device: String,
+    /// "avx512", "avx2", "portable", "sm_90".
+    pub isa: String,
+    /// "fp32".
+    pub precision: String,
+    /// Worker threads.
+    pub threads: usize,
+}
+
+/// A network made ready on a device; immutable and shared by sessions.
+pub trait Backend: Send + Sync {
+    /// What it is.
+    fn info(&self) -> BackendInfo;
+    /// Scratch memory for one scan at a time.
+    ///
+    /// # Errors
+    /// `out_of_memory` when the device refuses.
+    fn session(&self) -> Result<Box<dyn BackendSession + '_>>;
+}
+
+/// Runs scans one after the other.
+pub trait BackendSession: Send {
+    /// The 2-D network: writes slice vectors [slices, slice_vector] to `pooled`, and the maps when asked for.
+    ///
+    /// # Errors
+    /// `cancelled`, `out_of_memory`, `device`.
+    fn pool_slices(
+        &mut self,
+        scan: &dyn SliceSource,
+        observer: &dyn Observer,
+        pooled: &mut [f32],
+        maps: Option<&mut ScanMaps>,
+    ) -> Result<()>;
+
+    /// Recurrence and classifier over a whole scan: [slices, slice_vector] → logits [slices, classes].
+    ///
+    /// # Errors
+    /// `out_of_memory`, `device`.
+    fn classify(&mut self, pooled: &[f32], logits: &mut [f32]) -> Result<()>;
+}

@@ -1,0 +1,2 @@
+//! `radnet-bench`: where the time of one scan goes.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `radnet`: hemorrhage probabilities from DICOM head CT, on the command line.
+fn main() {}

@@ -1,0 +1,3 @@
+//! DICOM series: discovery, order and geometry, pixels to Hounsfield units.
+
+pub mod header;

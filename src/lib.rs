@@ -1,0 +1,15 @@
+//! RADnet: hemorrhage detection in head CT (arXiv 1710.04934) as a native inference engine. Not a medical device.
+
+#![deny(unsafe_code)]
+
+pub mod backend;
+pub mod dicom;
+pub mod error;
+pub mod finding;
+pub mod model;
+pub mod volume;
+pub mod weights;
+
+pub use error::{Error, ErrorKind, Result};
+pub use finding::{Finding, FindingCode, Severity};
+pub use volume::{HuPixels, HuSlice, HuVolume};

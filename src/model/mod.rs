@@ -1,0 +1,7 @@
+//! What a model file says: its configuration, and the short list of fused steps that follow from it.
+
+pub mod config;
+pub mod network;
+
+pub use config::Config;
+pub use network::{Extent, Network, Step};

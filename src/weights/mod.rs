@@ -1,0 +1,108 @@
+//! The tensors of a model, validated against its network and widened to float32; shapes as in the PyTorch state dict, row-major.
+
+/// One batch norm, inference mode: y = (x − running_mean) / √(running_var + ε) · weight + bias.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// γ.
+    pub weight: Vec<f32>,
+    /// β.
+    pub bias: Vec<f32>,
+    /// μ.
+    pub running_mean: Vec<f32>,
+    /// σ², not negative.
+    pub running_var: Vec<f32>,
+}
+
+/// A dense layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenseLayerWeights {
+    /// Over the slab's channels so far.
+    pub norm1: Norm,
+    /// [mid, in, 1, 1].
+    pub conv1: Vec<f32>,
+    /// Over mid channels.
+    pub norm2: Norm,
+    /// [growth, mid, 3, 3].
+    pub conv2: Vec<f32>,
+}
+
+/// A transition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransitionWeights {
+    /// Over the block's channels.
+    pub norm: Norm,
+    /// [⌊C/2⌋, C, 1, 1].
+    pub conv: Vec<f32>,
+}
+
+/// A dense block with what follows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockWeights {
+    /// In order.
+    pub layers: Vec<DenseLayerWeights>,
+    /// The auxiliary segmentation head on the block's output.
+    pub segmentation: Option<SegmentationWeights>,
+    /// None after the last block.
+    pub transition: Option<TransitionWeights>,
+}
+
+/// A segmentation head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentationWeights {
+    /// Over the block's channels.
+    pub norm: Norm,
+    /// [1, C, 1, 1].
+    pub conv: Vec<f32>,
+    /// The bias.
+    pub bias: f32,
+}
+
+/// A linear map, or a 1×1 convolution with bias.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// [out, in].
+    pub weight: Vec<f32>,
+    /// [out].
+    pub bias: Vec<f32>,
+}
+
+/// One direction of one recurrent layer; gate order as in PyTorch (LSTM i, f, g, o; GRU r, z, n).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RnnCell {
+    /// [gates · hidden, input].
+    pub weight_ih: Vec<f32>,
+    /// [gates · hidden, hidden].
+    pub weight_hh: Vec<f32>,
+    /// [gates · hidden].
+    pub bias_ih: Vec<f32>,
+    /// [gates · hidden].
+    pub bias_hh: Vec<f32>,
+}
+
+/// One recurrent layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RnnLayer {
+    /// From inferior to superior.
+    pub forward: RnnCell,
+    /// From superior to inferior.
+    pub backward: Option<RnnCell>,
+}
+
+/// All tensors of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    /// [init, channels, 7, 7].
+    pub conv0: Vec<f32>,
+    /// After conv0.
+    pub norm0: Norm,
+    /// In order.
+    pub blocks: Vec<BlockWeights>,
+    /// After the last block.
+    pub norm5: Norm,
+    /// [heads, C]; none for mean pooling.
+    pub attention: Option<Linear>,
+    /// In order, empty without recurrence.
+    pub rnn: Vec<RnnLayer>,
+    /// [classes, D].
+    pub classifier: Linear,
+}

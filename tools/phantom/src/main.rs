@@ -1,0 +1,2 @@
+//! Synthetic head CT series.
+fn main() {}
