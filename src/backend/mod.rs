@@ -1,19 +1,9 @@
 //! Where a network runs: one coarse trait, so that a device owns everything between a scan's windowed slices and its logits.
 
 use crate::Result;
-use crate::model::Extent;
+use crate::tensor::Extent;
 
-/// The windowed slices of a scan, inferior to superior, made on demand.
-pub trait SliceSource: Sync {
-    /// Number of slices, at least 1.
-    fn slices(&self) -> usize;
-    /// Channels of every slice.
-    fn channels(&self) -> usize;
-    /// Height and width of every slice.
-    fn extent(&self) -> Extent;
-    /// Writes slice `index` as [channels, height, width], row-major. Called from several threads.
-    fn write_slice(&self, index: usize, dst: &mut [f32]);
-}
+pub use crate::tensor::SliceSource;
 
 /// What a host may watch and stop; called from worker threads.
 pub trait Observer: Sync {

@@ -1,20 +1,6 @@
 //! The network as a list of fused steps with every shape worked out: the whole intermediate representation.
 
-/// Height and width of a map, in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
-impl Extent {
-    /// Number of positions.
-    pub fn area(self) -> usize {
-        self.height * self.width
-    }
-}
+pub use crate::tensor::Extent;
 
 /// One fused step. Blocks count from 1 and layers from 1, as in tensor names.
 #[derive(Clone, Debug, PartialEq)]
