@@ -7,6 +7,7 @@ pub mod dicom;
 pub mod error;
 pub mod finding;
 pub mod model;
+pub mod preprocess;
 pub mod tensor;
 pub mod volume;
 pub mod weights;

@@ -1,0 +1,14 @@
+//! From a scan in Hounsfield units to the network's input (spec: model, rules 3 and 4).
+//!
+//! `HuVolume` → [`HuStack`] (geometry: resample, crop, pad; one plane per slice) → windowed channels, made per slice on demand by
+//! whichever worker needs them. A windowed scan is therefore never held in memory; [`ScanTensor`] is for hosts that already have one.
+
+mod geometry;
+mod resample;
+mod stack;
+mod tensor;
+
+pub use geometry::{AxisMap, Placement};
+pub use resample::{AxisFilter, resample_plane};
+pub use stack::HuStack;
+pub use tensor::ScanTensor;
