@@ -7,6 +7,7 @@ pub mod dicom;
 pub mod error;
 pub mod finding;
 pub mod model;
+pub mod observer;
 pub mod preprocess;
 pub mod tensor;
 pub mod volume;
@@ -14,4 +15,5 @@ pub mod weights;
 
 pub use error::{Error, ErrorKind, Result};
 pub use finding::{Finding, FindingCode, Severity};
+pub use observer::{Observer, Unobserved};
 pub use volume::{HuPixels, HuSlice, HuVolume};

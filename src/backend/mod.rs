@@ -3,26 +3,8 @@
 use crate::Result;
 use crate::tensor::Extent;
 
+pub use crate::observer::{Observer, Unobserved};
 pub use crate::tensor::SliceSource;
-
-/// What a host may watch and stop; called from worker threads.
-pub trait Observer: Sync {
-    /// `done` of `total` slices have been through the 2-D network.
-    fn slices_done(&self, done: usize, total: usize) {
-        let _ = (done, total);
-    }
-
-    /// Whether to stop with `cancelled` at the next slice.
-    fn cancelled(&self) -> bool {
-        false
-    }
-}
-
-/// Watches nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unobserved;
-
-impl Observer for Unobserved {}
 
 /// The maps of a scan that show where, in the order of its slices.
 #[derive(Clone, Debug, Default, PartialEq)]

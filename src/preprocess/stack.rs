@@ -2,8 +2,8 @@
 
 use super::geometry::Placement;
 use super::resample::{AxisFilter, resample_plane};
-use crate::backend::Observer;
 use crate::model::config::{Channel, Input};
+use crate::observer::Observer;
 use crate::tensor::{Extent, SliceSource};
 use crate::volume::HuVolume;
 use crate::{Error, ErrorKind, Result};
@@ -102,8 +102,8 @@ impl SliceSource for HuStack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Unobserved;
     use crate::model::config::Window;
+    use crate::observer::Unobserved;
     use crate::volume::{HuPixels, HuSlice};
 
     fn volume(values: &[i16]) -> HuVolume {

@@ -1,0 +1,20 @@
+//! How a host watches long work and stops it.
+
+/// What a host may watch and stop; called from worker threads.
+pub trait Observer: Sync {
+    /// `done` of `total` slices have been through the 2-D network.
+    fn slices_done(&self, done: usize, total: usize) {
+        let _ = (done, total);
+    }
+
+    /// Whether to stop with `cancelled` at the next slice.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
