@@ -1,6 +1,7 @@
 //! What a model file says: its configuration, and the short list of fused steps that follow from it.
 
 pub mod config;
+pub(crate) mod json;
 pub mod network;
 
 pub use config::Config;
