@@ -9,6 +9,7 @@ pub mod finding;
 pub mod model;
 pub mod observer;
 pub mod preprocess;
+pub mod report;
 pub mod tensor;
 pub mod volume;
 pub mod weights;
