@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 /// The stable vocabulary of findings (spec: interface, "Finding codes").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum FindingCode {
     /// Contrast medium was given; such series run only when named.
@@ -41,6 +40,37 @@ pub enum FindingCode {
     UnevenSpacing,
     /// Values outside [-1024, 3071] HU were clamped.
     ValuesClamped,
+}
+
+impl FindingCode {
+    /// The code written into results.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Contrast => "contrast",
+            Self::Derived => "derived",
+            Self::DuplicateSlice => "duplicate_slice",
+            Self::GantryTilt => "gantry_tilt",
+            Self::LocalizerDropped => "localizer_dropped",
+            Self::Lossy => "lossy",
+            Self::MissingSlice => "missing_slice",
+            Self::MixedGeometry => "mixed_geometry",
+            Self::MixedThickness => "mixed_thickness",
+            Self::Monochrome1 => "monochrome1",
+            Self::NotHeadLike => "not_head_like",
+            Self::OtherSeries => "other_series",
+            Self::PaddingIgnored => "padding_ignored",
+            Self::SecondaryDropped => "secondary_dropped",
+            Self::SingleSlice => "single_slice",
+            Self::UnevenSpacing => "uneven_spacing",
+            Self::ValuesClamped => "values_clamped",
+        }
+    }
+}
+
+impl Serialize for FindingCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
 }
 
 /// How much a finding matters for trust in the result.

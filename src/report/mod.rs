@@ -7,6 +7,8 @@ pub mod card;
 pub mod result;
 
 #[cfg(feature = "render")]
+pub mod html;
+#[cfg(feature = "render")]
 pub mod maps;
 
 pub use result::{

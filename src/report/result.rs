@@ -303,6 +303,18 @@ impl RunReport {
     }
 }
 
+/// Ascending indices as runs of neighbours, first and last.
+pub fn runs(indices: &[usize]) -> Vec<(usize, usize)> {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for &index in indices {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == index => *last = index,
+            _ => runs.push((index, index)),
+        }
+    }
+    runs
+}
+
 /// Any document of this crate as JSON text: indented, with a final line feed.
 ///
 /// # Errors
