@@ -16,5 +16,7 @@ pub mod weights;
 
 pub use error::{Error, ErrorKind, Result};
 pub use finding::{Finding, FindingCode, Severity};
+pub use model::Config;
 pub use observer::{Observer, Unobserved};
 pub use volume::{HuPixels, HuSlice, HuVolume};
+pub use weights::Model;

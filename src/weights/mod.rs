@@ -1,5 +1,16 @@
 //! The tensors of a model, validated against its network and widened to float32; shapes as in the PyTorch state dict, row-major.
 
+mod container;
+mod file;
+mod names;
+mod synthetic;
+mod writer;
+
+pub use container::{Container, Dtype, TensorView};
+pub use file::Model;
+pub use synthetic::synthetic;
+pub use writer::{Extras, Storage, model_bytes, write_model};
+
 /// One batch norm, inference mode: y = (x − running_mean) / √(running_var + ε) · weight + bias.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Norm {
@@ -11,6 +22,21 @@ pub struct Norm {
     pub running_mean: Vec<f32>,
     /// σ², not negative.
     pub running_var: Vec<f32>,
+}
+
+impl Norm {
+    /// The norm as y = scale · x + shift per channel, in float64.
+    pub fn scale_shift(&self, eps: f64) -> (Vec<f64>, Vec<f64>) {
+        let moments = self.running_mean.iter().zip(&self.running_var);
+        let affine = self.weight.iter().zip(&self.bias);
+        moments
+            .zip(affine)
+            .map(|((&mean, &var), (&weight, &bias))| {
+                let scale = f64::from(weight) / (f64::from(var) + eps).sqrt();
+                (scale, f64::from(bias) - f64::from(mean) * scale)
+            })
+            .unzip()
+    }
 }
 
 /// A dense layer.
@@ -106,3 +132,6 @@ pub struct Weights {
     /// [classes, D].
     pub classifier: Linear,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! A model file, opened: read into memory within a bound, hashed, and validated down to the last number.
+
+use super::container::{Container, Dtype, TensorView};
+use super::names::TensorSource;
+use super::{Norm, Weights};
+use crate::model::json::printable;
+use crate::model::{Config, Network};
+use crate::{Error, ErrorKind, Result};
+use half::{bf16, f16};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Largest model file read; DenseNet-201 in float32 has 0.08 GB.
+const LARGEST_FILE: u64 = 1 << 30;
+
+/// A model: what its file says, validated. Immutable; engines share it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The configuration.
+    pub config: Config,
+    /// The steps that follow from it.
+    pub network: Network,
+    /// Every tensor.
+    pub weights: Weights,
+    /// `radnet.name`, empty when the file does not say.
+    pub name: String,
+    /// `radnet.version`, empty when the file does not say.
+    pub version: String,
+    /// `radnet.intended_use`, empty when the file does not say.
+    pub intended_use: String,
+    /// SHA-256 of the file, in lower-case hexadecimal.
+    pub sha256: String,
+    /// The file, unless the model came from memory.
+    pub path: Option<PathBuf>,
+}
+
+impl Model {
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// `io` when it cannot be read, `too_large` beyond 1 GiB, else as [`Model::from_bytes`]; with the path.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut model = read_bounded(path).and_then(|bytes| Self::from_bytes(&bytes)).map_err(|e| e.in_file(path))?;
+        model.path = Some(path.to_owned());
+        Ok(model)
+    }
+
+    /// Reads a model from the bytes of its file.
+    ///
+    /// # Errors
+    /// `bad_model`, naming the tensor or key and the value: a malformed container, an unknown format, a configuration out of range,
+    /// a tensor that is missing, unknown, of another shape or type than the configuration asks for, or not a usable number.
+    pub fn from_bytes(file: &[u8]) -> Result<Self> {
+        let Container { mut metadata, tensors } = Container::parse(file)?;
+        let quantised = match metadata.get("radnet.format").map(String::as_str) {
+            Some("1") => false,
+            Some("2") => true,
+            Some(other) => return Err(bad(format!("radnet.format is \"{}\"; this version reads 1 and 2", printable(other)))),
+            None => return Err(bad("not a RADnet model: `__metadata__` has no `radnet.format`")),
+        };
+        let config = metadata.get("radnet.config").ok_or_else(|| bad("`__metadata__` has no `radnet.config`"))?;
+        let config = Config::from_json(config)?;
+        let network = Network::new(&config)?;
+        let mut source = FileSource { tensors };
+        let weights = Weights::collect(&network, &mut source)?;
+        source.finish(quantised)?;
+        check_norms(&weights, &network)?;
+        let mut text = |key: &str| metadata.remove(key).unwrap_or_default();
+        Ok(Self {
+            name: text("radnet.name"),
+            version: text("radnet.version"),
+            intended_use: text("radnet.intended_use"),
+            config,
+            network,
+            weights,
+            sha256: hex(&Sha256::digest(file)),
+            path: None,
+        })
+    }
+}
+
+/// Reads a regular file; a pipe or a device could block or never end.
+fn read_bounded(path: &Path) -> Result<Vec<u8>> {
+    let io = |e| Error::io(path, e);
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(Error::new(ErrorKind::Io, "not a regular file"));
+    }
+    let file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let capacity = usize::try_from(length).ok().filter(|_| length <= LARGEST_FILE).ok_or_else(|| {
+        Error::new(ErrorKind::TooLarge, format!("the file has {length} bytes; models of at most {LARGEST_FILE} are read"))
+    })?;
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(capacity + 1)
+        .map_err(|e| Error::new(ErrorKind::OutOfMemory, format!("no memory for the {length} bytes of the file")).caused_by(e))?;
+    // One byte more shows a file that grew.
+    file.take(length + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() != capacity {
+        return Err(Error::new(ErrorKind::Io, format!("the file of {length} bytes changed while it was read")));
+    }
+    Ok(bytes)
+}
+
+/// Hands out the tensors of a file, each once.
+struct FileSource<'a> {
+    tensors: BTreeMap<String, TensorView<'a>>,
+}
+
+impl TensorSource for FileSource<'_> {
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let view = self.tensors.remove(name).ok_or_else(|| bad(format!("tensor `{name}` is missing")))?;
+        if view.shape != shape {
+            return Err(bad(format!("tensor `{name}` has the shape {:?}; the configuration asks for {shape:?}", view.shape)));
+        }
+        let values = widen(name, &view)?;
+        if let Some((i, value)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+            return Err(bad(format!("tensor `{name}` has the value {value} at index {i}")));
+        }
+        if name.ends_with(".running_var")
+            && let Some((i, value)) = values.iter().enumerate().find(|(_, v)| **v < 0.0)
+        {
+            return Err(bad(format!("tensor `{name}` has the negative variance {value} at index {i}")));
+        }
+        Ok(values)
+    }
+}
+
+impl FileSource<'_> {
+    /// Whatever is left is not part of the network; only quantisation data may be there, and only where the format has it.
+    fn finish(self, quantised: bool) -> Result<()> {
+        match self.tensors.keys().find(|name| !(quantised && name.starts_with("quant."))) {
+            Some(name) => Err(bad(format!("tensor `{}` is not part of the configured network", printable(name)))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn widen(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
+    let (pairs, quads) = (view.bytes.as_chunks::<2>().0, view.bytes.as_chunks::<4>().0);
+    match view.dtype {
+        Dtype::F32 => Ok(quads.iter().map(|b| f32::from_le_bytes(*b)).collect()),
+        Dtype::F16 => Ok(pairs.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()),
+        Dtype::BF16 => Ok(pairs.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()),
+        other => Err(bad(format!("tensor `{name}` has the type {}, not F32, F16 or BF16", other.name()))),
+    }
+}
+
+/// Each norm, written as scale and shift, must fit float32: a tiny variance under a large weight would turn finite tensors infinite.
+fn check_norms(weights: &Weights, network: &Network) -> Result<()> {
+    let check = |name: &str, norm: &Norm| {
+        let (scale, shift) = norm.scale_shift(network.bn_eps);
+        let fits = |v: &f64| v.abs() <= f64::from(f32::MAX);
+        match scale.iter().zip(&shift).position(|(scale, shift)| !(fits(scale) && fits(shift))) {
+            Some(i) => Err(bad(format!("norm `{name}` maps x to {:e}·x + {:e} in channel {i}, beyond float32", scale[i], shift[i]))),
+            None => Ok(()),
+        }
+    };
+    check("features.norm0", &weights.norm0)?;
+    check("features.norm5", &weights.norm5)?;
+    for (b, block) in weights.blocks.iter().enumerate() {
+        let block_number = b + 1;
+        for (l, layer) in block.layers.iter().enumerate() {
+            let name = format!("features.denseblock{block_number}.denselayer{}", l + 1);
+            check(&format!("{name}.norm1"), &layer.norm1)?;
+            check(&format!("{name}.norm2"), &layer.norm2)?;
+        }
+        if let Some(head) = &block.segmentation {
+            check(&format!("segmentation.{block_number}.norm"), &head.norm)?;
+        }
+        if let Some(transition) = &block.transition {
+            check(&format!("features.transition{block_number}.norm"), &transition.norm)?;
+        }
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, b| {
+        // Writing to a String does not fail.
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::BadModel, message)
+}
