@@ -236,7 +236,10 @@ fn a_configuration_that_contradicts_the_tensors_is_refused() {
         ),
         (|c| c["backbone"]["growth_rate"] = json!(4), "tensor `features.denseblock1.denselayer1.conv1.weight` has the shape [6, 5, 1, 1]"),
         (|c| c["backbone"]["bn_size"] = json!(1), "tensor `features.denseblock1.denselayer1.conv1.weight` has the shape [6, 5, 1, 1]"),
-        (|c| c["backbone"]["block_config"] = json!([1, 1]), "tensor `segmentation.2.norm.weight` has the shape [10]; the configuration asks for [7]"),
+        (
+            |c| c["backbone"]["block_config"] = json!([1, 1]),
+            "tensor `segmentation.2.norm.weight` has the shape [10]; the configuration asks for [7]",
+        ),
         (|c| c["backbone"]["block_config"] = json!([1, 3]), "tensor `features.denseblock2.denselayer3.norm1.weight` is missing"),
         (|c| c["segmentation"] = json!([]), "tensor `segmentation.2.conv.bias` is not part"),
         (|c| c["segmentation"] = json!([1, 2]), "tensor `segmentation.1.norm.weight` is missing"),
