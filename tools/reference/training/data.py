@@ -1,0 +1,92 @@
+"""Slices and scans in memory, and balanced sampling of batches."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import augment, procedural
+
+# Fewer bleeding pixels than this in a crop say neither yes nor no.
+AMBIGUOUS_PIXELS = 12
+
+
+@dataclass
+class Slices:
+    """Slices at the network's size."""
+
+    hu: np.ndarray
+    mask: np.ndarray
+    label: np.ndarray
+
+    @staticmethod
+    def join(parts: list[Slices]) -> Slices:
+        return Slices(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("hu", "mask", "label")))
+
+
+@dataclass
+class Batch:
+    """hu, mask [B, n, n]; label, weight [B] (weight 0: no verdict)."""
+
+    hu: Tensor
+    mask: Tensor
+    label: Tensor
+    weight: Tensor
+
+
+def drawn(count: int, cache: Path, seed: int = 0) -> Slices:
+    """`count` procedural slices, kept in `cache`."""
+    if not cache.exists():
+        with Pool(2) as pool:
+            pairs = pool.map(procedural.draw, range(seed, seed + count), chunksize=32)
+        np.savez(cache, hu=np.stack([p[0] for p in pairs]), mask=np.stack([p[1] for p in pairs]))
+    with np.load(cache) as f:
+        hu, mask = f["hu"], f["mask"]
+    return Slices(hu, mask, (mask.sum(axis=(1, 2)) >= AMBIGUOUS_PIXELS).astype(np.float32))
+
+
+class Sampler:
+    """Half of every batch from bleeding slices; crops look at the bleed or anywhere in the head."""
+
+    def __init__(self, slices: Slices, crop: int | None, batch: int, seed: int, positive_share: float = 0.5):
+        self.slices, self.crop, self.batch, self.positive_share = slices, crop, batch, positive_share
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.positive, self.negative = np.flatnonzero(slices.label > 0), np.flatnonzero(slices.label == 0)
+        self.ahead = ThreadPoolExecutor(1)
+        self.pending = self.ahead.submit(self._draw)
+
+    def next(self) -> Batch:
+        ready = self.pending.result()
+        self.pending = self.ahead.submit(self._draw)
+        return ready
+
+    def _draw(self) -> Batch:
+        bleeding = self.rng.random(self.batch) < self.positive_share
+        index = np.where(bleeding, self.rng.choice(self.positive, self.batch), self.rng.choice(self.negative, self.batch))
+        hu = torch.from_numpy(self.slices.hu[index].astype(np.float32))
+        mask = torch.from_numpy(self.slices.mask[index].astype(np.float32))
+        label = torch.from_numpy(self.slices.label[index].astype(np.float32))
+        if self.crop is None:
+            hu, mask = augment.crops(hu, mask, hu.shape[1], self.generator)
+            return Batch(augment.density(hu, self.generator), mask, label, torch.ones_like(label))
+        centres = torch.tensor(np.array([self._centre(i, b) for i, b in zip(index, bleeding)]), dtype=torch.float32)
+        hu, mask = augment.crops(hu, mask, self.crop, self.generator, centres)
+        area = mask.sum(dim=(1, 2))
+        label = (area >= AMBIGUOUS_PIXELS).float()
+        weight = ((area == 0) | (area >= AMBIGUOUS_PIXELS)).float()
+        return Batch(augment.density(hu, self.generator), mask, label, weight)
+
+    def _centre(self, index: int, bleeding: bool) -> np.ndarray:
+        wanted = self.slices.mask[index] > 0 if bleeding and self.rng.random() < 0.75 else self.slices.hu[index] > -200
+        where = np.flatnonzero(wanted)
+        size = self.slices.hu.shape[2]
+        point = self.rng.choice(where) if len(where) else size * size // 2 + size // 2
+        jitter = self.rng.normal(0, self.crop / 8, 2)
+        return np.array([point // size, point % size]) + jitter
