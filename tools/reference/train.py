@@ -1,20 +1,43 @@
-"""Trains the demo model on synthetic heads.
+"""Trains the demo model on synthetic heads. Every command goes on where a killed one stopped.
 
-    train.py warmup   --work DIR --seconds N            stage 1 on slices drawn in NumPy
+    train.py warmup   --work DIR [--seconds N]                  stage 1 on slices drawn in NumPy
+    train.py slices   --work DIR [--seconds N] [--whole-seconds N]   stage 1 on phantoms: crops, then whole slices
+    train.py scans    --work DIR                                norms at full size, then stage 2 on scans stage 1 has not seen
+    train.py evaluate --work DIR [--limit N]                    figures on held-out phantoms with shifted settings
+    train.py export   --work DIR --out FILE --version V         the model file (F16)
+
+The work folder holds phantoms that `radnet-phantom export` wrote (256 × 256 unless said otherwise):
+    train256   --seeds 1000..1130            stage 1
+    scans256   --seeds 2000..2090            stage 2
+    valid256   --seeds 3000..3030            choice of stage 2's epoch and of the threshold
+    heldout    --seeds 9000..9077 --shift    evaluation; nothing is chosen on it
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from radnet_reference import config as cfg
-from training import data
-from training.stage1 import Phase, Trainer
+from radnet_reference import scan as rules
+from radnet_reference import weights
+from radnet_reference.model import RadNet
+from training import data, stage2
+from training.curves import draw
+from training.evaluation import evaluate as evaluate_scans
+from training.stage1 import Phase, Trainer, calibrate_norms
 
 SEED = 2018
+SIZE = 256
+NAME = "radnet-demo"
+INTENDED_USE = (
+    "Demonstration and software testing only. Trained on synthetic phantoms, never on patients; not a medical device; "
+    "not for diagnosis, triage or any other use on patients."
+)
 
 
 def warmup(args: argparse.Namespace) -> None:
@@ -26,17 +49,106 @@ def warmup(args: argparse.Namespace) -> None:
     trainer.run([Phase("warmup-128", 128, 16, args.seconds, 1.5e-3, 2e-4)], slices, checkpoint)
 
 
+def slices(args: argparse.Namespace) -> None:
+    scans = data.read_scans(args.work / "train256", SIZE, range(1000, 2000))
+    pool = data.slices_of(scans)
+    print(f"stage 1: {len(scans)} scans, {len(pool.label)} slices, {int(pool.label.sum())} bleeding", flush=True)
+    trainer = Trainer(cfg.standard(), args.work, SEED + 1)
+    checkpoint = args.work / "slices.pt"
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+    elif (args.work / "warmup.pt").exists():
+        trainer.load(args.work / "warmup.pt", weights_only=True)
+    phases = [
+        Phase("crops-128", 128, 16, args.seconds, 1.2e-3, 3e-4),
+        Phase("whole-256", None, 6, args.whole_seconds, 4e-4, 0.0),
+    ]
+    trainer.run(phases, pool, checkpoint)
+
+
+def stage1_model(args: argparse.Namespace) -> tuple[RadNet, list[dict]]:
+    """The averaged network of stage 1 with norms calibrated on whole slices, and the log."""
+    trainer = Trainer(cfg.standard(), args.work, SEED)
+    trainer.load(args.work / "slices.pt")
+    model: RadNet = trainer.average["model"]
+    calibrated = args.work / "calibrated.pt"
+    if calibrated.exists():
+        model.load_state_dict(torch.load(calibrated, weights_only=True))
+        return model.eval(), trainer.progress.log
+    pool = data.slices_of(data.read_scans(args.work / "train256", SIZE, range(1000, 2000)))
+    chosen = np.random.default_rng(SEED).permutation(len(pool.label))[: args.calibration]
+    calibrate_norms(model, pool.hu[chosen])
+    torch.save(model.state_dict(), calibrated)
+    return model.eval(), trainer.progress.log
+
+
+def scans(args: argparse.Namespace) -> None:
+    model, log = stage1_model(args)
+    fitted = stage2.encode(model, data.read_scans(args.work / "scans256", SIZE, range(2000, 2000 + args.scans)), args.work / "vectors")
+    validation = stage2.encode(model, data.read_scans(args.work / "valid256", SIZE, range(3000, 3000 + args.validation)), args.work / "vectors")
+    print(f"stage 2: {len(fitted)} scans, {sum(s.positive for s in fitted)} bleeding; validation {len(validation)}", flush=True)
+    epochs = stage2.train(model, fitted, validation, args.epochs, SEED)
+    model.config["thresholds"]["any"] = choose_threshold(model, validation)
+    torch.save({"state": model.state_dict(), "config": json.dumps(model.config)}, args.work / "final.pt")
+    (args.work / "log.json").write_text(json.dumps({"slices": log, "scans": epochs}))
+    draw(log, epochs, args.work / "curves.png")
+
+
+@torch.no_grad()
+def choose_threshold(model: RadNet, validation: list[stage2.Encoded]) -> float:
+    """The middle of the range of thresholds with the best balanced accuracy on the validation scans, to two digits; 0.5 if it is among the best."""
+    score = np.array([rules.score(model.config["scan"], rules.sigmoid(model.sequence(s.v.unsqueeze(0))[0, :, 0].numpy())) for s in validation])
+    truth = np.array([s.positive for s in validation])
+    candidates = np.arange(0.05, 0.96, 0.01)
+    balanced = np.array([((score >= t)[truth].mean() + (score < t)[~truth].mean()) / 2 for t in candidates])
+    best = candidates[balanced >= balanced.max() - 1e-9]
+    return 0.5 if np.abs(best - 0.5).min() < 0.005 else round(float(best[len(best) // 2]), 2)
+
+
+def finished(args: argparse.Namespace) -> RadNet:
+    saved = torch.load(args.work / "final.pt", weights_only=True)
+    model = RadNet(cfg.parse(saved["config"]))
+    model.load_state_dict(saved["state"])
+    return model.eval()
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Evaluates the weights as stored: rounded to float16 and read back."""
+    model = finished(args)
+    for tensor in weights.tensors(model).values():
+        tensor.copy_(tensor.half().float())
+    model = model.to(memory_format=torch.channels_last)
+    held_out = data.read_scans(args.work / "heldout", SIZE, range(9000, 9000 + args.limit))
+    figures = evaluate_scans(model, held_out)
+    (args.work / "evaluation.json").write_text(json.dumps(figures, indent=1))
+    print(json.dumps({k: v for k, v in figures.items() if k != "per_scan"}, indent=1))
+
+
+def export(args: argparse.Namespace) -> None:
+    weights.save(finished(args), args.out, NAME, args.version, INTENDED_USE, "F16")
+    print(f"{weights.sha256(args.out)}  {args.out.name}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("warmup")
-    command.set_defaults(run=warmup)
-    command.add_argument("--work", type=Path, required=True)
-    command.add_argument("--seconds", type=float, default=1500)
-    command.add_argument("--slices", type=int, default=1600)
+
+    def command(run, **options) -> None:
+        sub = commands.add_parser(run.__name__)
+        sub.set_defaults(run=run)
+        sub.add_argument("--work", type=Path, required=True)
+        for name, default in options.items():
+            sub.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+
+    command(warmup, seconds=1500.0, slices=1600)
+    command(slices, seconds=2400.0, whole_seconds=1200.0)
+    command(scans, scans=90, validation=30, epochs=40, calibration=256)
+    command(evaluate, limit=77)
+    command(export, out=Path("radnet-demo.safetensors"), version="0")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(2)
+    torch.set_flush_denormal(True)
     args.run(args)
 
 

@@ -46,6 +46,14 @@ def density(hu: Tensor, generator: torch.Generator) -> Tensor:
     return hu * torch.where(hu > -200, gain, torch.ones_like(gain)) + offset + torch.where(coarse, blurred, noise)
 
 
+def sharpness(hu: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the slices are blurred a little: other kernels, and larger matrices resized to the network's size."""
+    share = torch.rand(hu.shape[0], 1, 1, generator=generator) * 0.8
+    share = share * (torch.rand(hu.shape[0], 1, 1, generator=generator) < 0.5)
+    blurred = F.avg_pool2d(F.pad(hu.unsqueeze(1), (1, 1, 1, 1), mode="replicate"), 3, 1).squeeze(1)
+    return hu + share * (blurred - hu)
+
+
 def windows(hu: Tensor, channels: list[dict], generator: torch.Generator | None) -> Tensor:
     """x [B, C, H, W] with level and width jittered by a few per cent (none without a generator). Slice offsets must be 0."""
     planes = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import Pool
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+
+from radnet_reference import preprocess
 
 from . import augment, procedural
 
@@ -51,6 +54,47 @@ def drawn(count: int, cache: Path, seed: int = 0) -> Slices:
     return Slices(hu, mask, (mask.sum(axis=(1, 2)) >= AMBIGUOUS_PIXELS).astype(np.float32))
 
 
+@dataclass
+class Scan:
+    """One exported phantom (radnet-phantom export): hu int16, mask uint8 [S, n, n], label [S]; its truth as written."""
+
+    seed: int
+    hu: np.ndarray
+    mask: np.ndarray
+    label: np.ndarray
+    meta: dict
+
+    @property
+    def positive(self) -> bool:
+        return bool(self.meta["any"])
+
+
+def read_scan(folder: Path, size: int) -> Scan:
+    """Reads one scan; a larger matrix is resized as the engine resizes, its mask by area with a threshold of one half."""
+    meta = json.loads((folder / "meta.json").read_text())
+    shape = tuple(meta["shape"])
+    hu = np.fromfile(folder / "hu.i16", dtype="<i2").reshape(shape)
+    mask = (np.fromfile(folder / "mask.u8", dtype=np.uint8).reshape(shape) > 0).astype(np.uint8)
+    if shape[1:] != (size, size):
+        resized = preprocess.resize(torch.from_numpy(hu.astype(np.float32)), (size, size))
+        hu = np.rint(resized.numpy()).astype(np.int16)
+        share = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(mask.astype(np.float32))[None], (size, size))[0]
+        mask = (share.numpy() >= 0.5).astype(np.uint8)
+    return Scan(meta["seed"], hu, mask, np.array([s["any"] for s in meta["slices"]], dtype=np.float32), meta)
+
+
+def read_scans(folder: Path, size: int, seeds: range) -> list[Scan]:
+    """The scans of those seeds that exist in the folder."""
+    names = [folder / f"seed_{seed:08}" for seed in seeds]
+    return [read_scan(path, size) for path in names if (path / "meta.json").exists()]
+
+
+def slices_of(scans: list[Scan]) -> Slices:
+    """All slices of all scans that show a head; empty air teaches nothing and is dropped."""
+    kept = [(s.hu[i], s.mask[i], s.label[i]) for s in scans for i in range(len(s.hu)) if (s.hu[i] > -200).mean() > 0.02]
+    return Slices(np.stack([k[0] for k in kept]), np.stack([k[1] for k in kept]), np.array([k[2] for k in kept], dtype=np.float32))
+
+
 class Sampler:
     """Half of every batch from bleeding slices; crops look at the bleed or anywhere in the head."""
 
@@ -75,13 +119,13 @@ class Sampler:
         label = torch.from_numpy(self.slices.label[index].astype(np.float32))
         if self.crop is None:
             hu, mask = augment.crops(hu, mask, hu.shape[1], self.generator)
-            return Batch(augment.density(hu, self.generator), mask, label, torch.ones_like(label))
+            return Batch(augment.density(augment.sharpness(hu, self.generator), self.generator), mask, label, torch.ones_like(label))
         centres = torch.tensor(np.array([self._centre(i, b) for i, b in zip(index, bleeding)]), dtype=torch.float32)
         hu, mask = augment.crops(hu, mask, self.crop, self.generator, centres)
         area = mask.sum(dim=(1, 2))
         label = (area >= AMBIGUOUS_PIXELS).float()
         weight = ((area == 0) | (area >= AMBIGUOUS_PIXELS)).float()
-        return Batch(augment.density(hu, self.generator), mask, label, weight)
+        return Batch(augment.density(augment.sharpness(hu, self.generator), self.generator), mask, label, weight)
 
     def _centre(self, index: int, bleeding: bool) -> np.ndarray:
         wanted = self.slices.mask[index] > 0 if bleeding and self.rng.random() < 0.75 else self.slices.hu[index] > -200
