@@ -1,0 +1,28 @@
+//! What the commands do.
+
+use std::fs;
+
+use radnet_phantom::export::export_scan;
+use radnet_phantom::view::{View, write_sheet};
+use radnet_phantom::{Scan, ScanTruth};
+use rayon::prelude::*;
+
+use crate::args::Command;
+
+/// Runs a command; the error is a sentence for the user.
+pub(crate) fn run(command: &Command) -> Result<(), String> {
+    match command {
+        Command::Export { seeds, options, out } => {
+            fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
+            seeds.clone().into_par_iter().try_for_each(|seed| export_scan(&Scan::generate(&options.settings(seed)), out).map_err(|e| format!("{}: seed {seed}: {e}", out.display())))
+        }
+        Command::View { seed, options, out, bone, plain } => {
+            let scan = Scan::generate(&options.settings(*seed));
+            let window = if *bone { View { level: 600.0, width: 2800.0, ..View::default() } } else { View::default() };
+            write_sheet(&scan, &View { outline: !plain, ..window }, out).map_err(|e| format!("{}: {e}", out.display()))?;
+            let truth = ScanTruth::of(&scan);
+            println!("{} slices, {} kernel {}, age {}, {:?}", truth.shape[0], truth.scanner, truth.kernel, truth.age, truth.types);
+            Ok(())
+        }
+    }
+}
