@@ -14,7 +14,9 @@ pub(crate) fn run(command: &Command) -> Result<(), String> {
     match command {
         Command::Export { seeds, options, out } => {
             fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
-            seeds.clone().into_par_iter().try_for_each(|seed| export_scan(&Scan::generate(&options.settings(seed)), out).map_err(|e| format!("{}: seed {seed}: {e}", out.display())))
+            seeds.clone().into_par_iter().try_for_each(|seed| {
+                export_scan(&Scan::generate(&options.settings(seed)), out).map_err(|e| format!("{}: seed {seed}: {e}", out.display()))
+            })
         }
         Command::View { seed, options, out, bone, plain } => {
             let scan = Scan::generate(&options.settings(*seed));

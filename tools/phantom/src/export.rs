@@ -68,7 +68,14 @@ impl ScanTruth {
             .enumerate()
             .map(|(index, s)| {
                 let types: Vec<Kind> = s.labels().collect();
-                SliceTruth { index, position_mm: s.plan.along_mm, thickness_mm: s.plan.thickness_mm, any: !types.is_empty(), types, area_mm2: s.area_mm2 }
+                SliceTruth {
+                    index,
+                    position_mm: s.plan.along_mm,
+                    thickness_mm: s.plan.thickness_mm,
+                    any: !types.is_empty(),
+                    types,
+                    area_mm2: s.area_mm2,
+                }
             })
             .collect();
         let types = Kind::ALL.into_iter().filter(|k| slices.iter().any(|s| s.types.contains(k))).collect::<Vec<_>>();

@@ -54,7 +54,8 @@ impl Head {
             source = source + move_by;
             retreat += back;
         }
-        let pushed = Depths { vault: d.vault - retreat, floor: d.floor, bone: d.bone, cavity: (d.vault - retreat).min(d.floor), skin: d.skin };
+        let pushed =
+            Depths { vault: d.vault - retreat, floor: d.floor, bone: d.bone, cavity: (d.vault - retreat).min(d.floor), skin: d.skin };
         let tissue = self.anatomy.brain.at(source, &pushed, noise);
         let mut hu = tissue.hu;
         for mimic in &self.mimics {

@@ -19,7 +19,8 @@ pub struct Hardening {
 
 impl Default for Hardening {
     fn default() -> Self {
-        let directions = (0..ANGLES).map(|a| sin_cos((a as f32 + 0.3) * std::f32::consts::PI / ANGLES as f32)).map(|(s, c)| (c, s)).collect();
+        let directions =
+            (0..ANGLES).map(|a| sin_cos((a as f32 + 0.3) * std::f32::consts::PI / ANGLES as f32)).map(|(s, c)| (c, s)).collect();
         // Ram-Lak: 1/4 at 0, −1/(πk)² at odd k, 0 at even k.
         let ramp = (0..BINS)
             .map(|k| match k {

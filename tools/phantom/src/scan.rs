@@ -174,7 +174,8 @@ impl Renderer<'_> {
         let half = (n as f32 - 1.0) / 2.0;
         // Everything is linear, so the pixel steps can be taken in the head's frame.
         let origin = self.pose.invert(middle - row * (half * pixel_mm) - col * (half * pixel_mm));
-        let (dx, dy, dz) = (self.pose.invert(row * pixel_mm), self.pose.invert(col * pixel_mm), self.pose.invert(normal * planned.thickness_mm));
+        let (dx, dy, dz) =
+            (self.pose.invert(row * pixel_mm), self.pose.invert(col * pixel_mm), self.pose.invert(normal * planned.thickness_mm));
         let scale = self.head.anatomy.params.scale;
         let offsets = SUBSAMPLES.map(|(u, v, w)| (dx * u + dy * v + dz * w).over(scale));
         let (mut hu, mut mask) = (Vec::with_capacity(n * n), Vec::with_capacity(n * n));
@@ -182,7 +183,11 @@ impl Renderer<'_> {
             for j in 0..n {
                 let centre = origin + dx * j as f32 + dy * i as f32;
                 let (value, code) = self.voxel(centre, &offsets);
-                let value = if value < -700.0 { value.max(self.holder(middle, row * ((j as f32 - half) * pixel_mm) + col * ((i as f32 - half) * pixel_mm))) } else { value };
+                let value = if value < -700.0 {
+                    value.max(self.holder(middle, row * ((j as f32 - half) * pixel_mm) + col * ((i as f32 - half) * pixel_mm)))
+                } else {
+                    value
+                };
                 hu.push(value);
                 mask.push(code);
             }

@@ -61,6 +61,7 @@ fn outline(mask: &[u8], n: usize, i: usize, j: usize) -> Option<[u8; 3]> {
     if mask[i * n + j] != 0 {
         return None;
     }
-    let neighbours = [(i > 0).then(|| (i - 1, j)), (i + 1 < n).then_some((i + 1, j)), (j > 0).then(|| (i, j - 1)), (j + 1 < n).then_some((i, j + 1))];
+    let neighbours =
+        [(i > 0).then(|| (i - 1, j)), (i + 1 < n).then_some((i + 1, j)), (j > 0).then(|| (i, j - 1)), (j + 1 < n).then_some((i, j + 1))];
     neighbours.into_iter().flatten().map(|(a, b)| mask[a * n + b]).find(|c| *c != 0).map(|c| COLOURS[usize::from(c).min(5)])
 }

@@ -39,7 +39,8 @@ impl Brain {
     pub fn new(p: &Params, noise: &Noise) -> Self {
         let corner = v3(FOLD_BOX, FOLD_BOX, FOLD_BOX);
         let folds = Grid3::tabulate(-corner, corner, 2.8, |s| {
-            let bent = s * (1.0 / p.gyral_cell) + v3(noise.at(s * 0.05), noise.at(s * 0.05 + v3(7.0, 3.0, 1.0)), noise.at(s * 0.05 + v3(2.0, 9.0, 5.0))) * 0.6;
+            let bent = s * (1.0 / p.gyral_cell)
+                + v3(noise.at(s * 0.05), noise.at(s * 0.05 + v3(7.0, 3.0, 1.0)), noise.at(s * 0.05 + v3(2.0, 9.0, 5.0))) * 0.6;
             [noise.gradient(bent) * p.gyral_cell * 0.62, 13.0 + 9.0 * noise.at(s * 0.045 + v3(9.0, 4.0, 2.0))]
         });
         Self { p: p.clone(), deep: DeepMap::new(p, noise), folds }
@@ -124,7 +125,12 @@ impl Brain {
     fn with_fluids(&self, tissue: f32, csf: f32, deep: &Deep, depth: f32) -> BrainPoint {
         let ventricle = smooth(SOFT, -SOFT, deep.ventricle);
         let csf = csf * (1.0 - ventricle);
-        BrainPoint { hu: mix(tissue, self.p.csf_hu, (csf + ventricle).min(1.0)), csf, ventricle, depth: depth.min(if csf > 0.5 { 0.0 } else { depth }) }
+        BrainPoint {
+            hu: mix(tissue, self.p.csf_hu, (csf + ventricle).min(1.0)),
+            csf,
+            ventricle,
+            depth: depth.min(if csf > 0.5 { 0.0 } else { depth }),
+        }
     }
 
     /// Sylvian fissure (share of fluid) and distance to its banks and the insular cortex.
@@ -151,7 +157,13 @@ impl Brain {
         let wide = 0.75 + 0.6 * self.p.atrophy;
         let ax = q.x.abs();
         let m = v3(ax, q.y, q.z);
-        let star = ellipsoid(q - v3(0.0, -11.0, -12.0), v3(11.0 * wide, 10.0, 6.5)).min(capsule(m, v3(3.0, -14.0, -12.0), v3(36.0, -18.0, -11.0), 3.0 * wide, 1.6 * wide));
+        let star = ellipsoid(q - v3(0.0, -11.0, -12.0), v3(11.0 * wide, 10.0, 6.5)).min(capsule(
+            m,
+            v3(3.0, -14.0, -12.0),
+            v3(36.0, -18.0, -11.0),
+            3.0 * wide,
+            1.6 * wide,
+        ));
         let front = capsule(q, v3(0.0, -14.0, -10.0), v3(0.0, -40.0, -6.0), 2.6 * wide, 1.4 * wide);
         let ring = if q.z > -24.0 { (deep.stem - 1.1 * wide).abs() - 1.1 * wide + 0.5 * (q.z - 3.0).max(0.0) } else { 60.0 };
         let pons = if q.y < 16.0 && q.z > -56.0 { deep.stem - 4.5 * wide } else { deep.stem - 1.6 * wide };
@@ -174,7 +186,8 @@ impl Brain {
         sheet = sheet.max(smooth(1.0, 0.3, tent.abs()) * 0.8);
         sheet = sheet.max(smooth(1.1, 0.4, d.cavity) * 0.9);
         let sagittal = if q.z > -6.0 && (q.y > -60.0 || q.z > 20.0) { smooth(0.8, -0.8, mid.abs() * 1.5 + d.vault - 6.5) } else { 0.0 };
-        let transverse = if q.y > 18.0 && d.vault < 9.0 { smooth(0.8, -0.8, v3(tent.min(20.0), d.vault - 1.5, 0.0).len() - 4.2) } else { 0.0 };
+        let transverse =
+            if q.y > 18.0 && d.vault < 9.0 { smooth(0.8, -0.8, v3(tent.min(20.0), d.vault - 1.5, 0.0).len() - 4.2) } else { 0.0 };
         let sinus = sagittal.max(transverse);
         if sheet > 0.0 {
             point.hu = mix(point.hu, self.p.dura_hu, sheet);
@@ -192,7 +205,13 @@ impl Brain {
             return;
         }
         let basilar = capsule(q, v3(1.5, 1.0, -38.0), v3(0.0, -2.5, -16.0), 1.7, 1.5);
-        let middle = capsule(m, v3(8.0, -14.0, -13.0), v3(22.0, -17.0, -12.0), 1.6, 1.4).min(capsule(m, v3(22.0, -17.0, -12.0), v3(37.0, -14.0, -8.0), 1.4, 0.9));
+        let middle = capsule(m, v3(8.0, -14.0, -13.0), v3(22.0, -17.0, -12.0), 1.6, 1.4).min(capsule(
+            m,
+            v3(22.0, -17.0, -12.0),
+            v3(37.0, -14.0, -8.0),
+            1.4,
+            0.9,
+        ));
         let carotid = capsule(m, v3(9.0, -13.0, -19.0), v3(8.0, -14.0, -12.0), 2.0, 1.8);
         let anterior = capsule(m, v3(7.0, -15.0, -12.0), v3(1.5, -24.0, -9.0), 1.1, 1.0);
         let vessel = smooth(SOFT, -SOFT, basilar.min(middle).min(carotid).min(anterior));

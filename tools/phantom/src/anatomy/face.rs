@@ -121,12 +121,24 @@ impl Surroundings {
         if mastoid_tip < 0.0 {
             return Some(self.mastoid(q, noise, 1000.0));
         }
-        let arch = capsule(m, v3(62.0, 2.0, -36.0), v3(66.0, -28.0, -40.0), 2.4, 2.4).min(capsule(m, v3(66.0, -28.0, -40.0), v3(50.0, -60.0, -40.0), 2.4, 4.5));
+        let arch = capsule(m, v3(62.0, 2.0, -36.0), v3(66.0, -28.0, -40.0), 2.4, 2.4).min(capsule(
+            m,
+            v3(66.0, -28.0, -40.0),
+            v3(50.0, -60.0, -40.0),
+            2.4,
+            4.5,
+        ));
         let rim = capsule(m, v3(50.0, -62.0, -38.0), v3(47.0, -66.0, -8.0), 4.2, 3.6);
         let pterygoid = capsule(m, v3(14.0, -28.0, -38.0), v3(17.0, -26.0, -70.0), 2.0, 1.5);
         let jaw = capsule(m, v3(51.0, -1.0, -38.0), v3(47.0, -8.0, -85.0), 5.0, 4.0);
         let wing = capsule(m, v3(22.0, -34.0, -16.0), v3(48.0, -48.0, -24.0), 3.0, 3.5);
-        let vertebra = capsule(m, v3(17.0, 24.0, -72.0), v3(26.0, 24.0, -76.0), 8.0, 7.0).min(capsule(q, v3(0.0, 12.0, -62.0), v3(0.0, 14.0, -95.0), 4.5, 6.0));
+        let vertebra = capsule(m, v3(17.0, 24.0, -72.0), v3(26.0, 24.0, -76.0), 8.0, 7.0).min(capsule(
+            q,
+            v3(0.0, 12.0, -62.0),
+            v3(0.0, 14.0, -95.0),
+            4.5,
+            6.0,
+        ));
         let clivus = capsule(q, v3(0.0, -2.0, -24.0), v3(0.0, 13.0, -54.0), 7.0, 5.5);
         let solid = arch.min(rim).min(pterygoid).min(jaw).min(wing).min(vertebra).min(clivus);
         if solid > 0.4 {

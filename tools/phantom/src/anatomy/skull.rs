@@ -40,7 +40,8 @@ pub struct Skull {
 impl Skull {
     /// Builds floor and thickness maps.
     pub fn new(p: &Params, noise: &Noise) -> Self {
-        let floor = Map2::tabulate((-90.0, -105.0), (90.0, 100.0), 1.5, |x, y| floor_height(x, y) + 1.6 * noise.rich(v3(x / 11.0, y / 11.0, 3.5)));
+        let floor =
+            Map2::tabulate((-90.0, -105.0), (90.0, 100.0), 1.5, |x, y| floor_height(x, y) + 1.6 * noise.rich(v3(x / 11.0, y / 11.0, 3.5)));
         let (bone, frontal) = (p.bone, p.frontal_bone);
         let thickness = Grid3::tabulate(v3(-1.0, -1.0, -1.0), v3(1.0, 1.0, 1.0), 0.1, |u| {
             let u = u.unit();
@@ -69,7 +70,8 @@ impl Skull {
     /// HU inside the bone of the vault, `outside` mm outside its inner table of thickness `bone`.
     pub fn bone_hu(&self, outside: f32, bone: f32, q: V3, noise: &Noise) -> f32 {
         let t = outside / bone;
-        let middle = smooth(0.5 - self.diploe, 0.5 - 0.55 * self.diploe, t) * (1.0 - smooth(0.5 + 0.5 * self.diploe, 0.5 + 0.9 * self.diploe, t));
+        let middle =
+            smooth(0.5 - self.diploe, 0.5 - 0.55 * self.diploe, t) * (1.0 - smooth(0.5 + 0.5 * self.diploe, 0.5 + 0.9 * self.diploe, t));
         let marrow = self.diploe_hu * (1.0 + 0.45 * noise.rich(q * 0.3));
         mix(self.table_hu * (0.94 + 0.08 * noise.at(q * 0.1)), marrow, middle * smooth(2.5, 5.0, bone))
     }

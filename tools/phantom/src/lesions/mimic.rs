@@ -68,21 +68,33 @@ pub fn draw_mimics(rng: &mut Rng, p: &Params) -> Vec<Mimic> {
     }
     for side in [-1.0, 1.0] {
         if rng.chance(0.2 + 0.55 * old) {
-            let (c, r, hu) = (v3(side * (22.5 + 2.0 * rng.normal()), 31.0 + 2.5 * rng.normal(), 12.0 + 1.5 * rng.normal()), rng.range(1.5, 5.0), rng.range(70.0, 330.0));
+            let (c, r, hu) = (
+                v3(side * (22.5 + 2.0 * rng.normal()), 31.0 + 2.5 * rng.normal(), 12.0 + 1.5 * rng.normal()),
+                rng.range(1.5, 5.0),
+                rng.range(70.0, 330.0),
+            );
             spot(rng, c, r, hu);
         }
     }
     let ganglia = rng.chance(0.15 * old + 0.03);
     for side in [-1.0, 1.0] {
         if ganglia {
-            let (c, r, hu) = (v3(side * (20.5 + rng.normal()), -7.0 + 2.0 * rng.normal(), 4.0 + 1.5 * rng.normal()), rng.range(2.0, 5.0), rng.range(55.0, 130.0));
+            let (c, r, hu) = (
+                v3(side * (20.5 + rng.normal()), -7.0 + 2.0 * rng.normal(), 4.0 + 1.5 * rng.normal()),
+                rng.range(2.0, 5.0),
+                rng.range(55.0, 130.0),
+            );
             spot(rng, c, r, hu);
         }
     }
     if rng.chance(0.1 + 0.3 * old) {
         for _ in 0..1 + rng.below(4) {
             let y = rng.range(-70.0, 40.0);
-            let (c, r, hu) = (v3(0.3 * rng.normal(), y, (40.0 - 0.0058 * (y + 8.0) * (y + 8.0)) + rng.range(2.0, 22.0)), rng.range(1.2, 3.2), rng.range(120.0, 700.0));
+            let (c, r, hu) = (
+                v3(0.3 * rng.normal(), y, (40.0 - 0.0058 * (y + 8.0) * (y + 8.0)) + rng.range(2.0, 22.0)),
+                rng.range(1.2, 3.2),
+                rng.range(120.0, 700.0),
+            );
             spot(rng, c, r, hu);
         }
     }
