@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
+pub mod decision;
 pub mod dicom;
 pub mod error;
 pub mod finding;
