@@ -1,8 +1,6 @@
 //! The float64 oracle and the decision against PyTorch's float64, stage by stage, over every golden case.
 
-mod golden_fixture;
-
-use golden_fixture::{Case, cases};
+use crate::fixture::{Case, cases};
 use radnet::backend::reference::{Reference, Stage};
 use radnet::decision::{decide, sigmoid};
 use radnet::model::config::{Attention, Rnn, ScanRule};
@@ -45,6 +43,8 @@ fn every_stage_equals_pytorch() {
         let computed = if case.resampled { RESAMPLED } else { FLOAT64 };
         let (_, logits) = stages.remove("logits").unwrap();
         assert_eq!(logits.len(), case.logits.len(), "{}", case.name);
+        let sumsq: f64 = logits.iter().zip(&case.logits).map(|(z, expected)| (z - expected).powi(2)).sum();
+        assert!(case.resampled || sumsq < 1e-6 * case.torch_dz_sumsq, "{}: no oracle next to PyTorch's float32", case.name);
         for (i, (z, expected)) in logits.iter().zip(&case.logits).enumerate() {
             assert!(close(*z, *expected, computed * expected.abs().max(1.0) * 10.0), "{}, logit {i}: {z}, PyTorch {expected}", case.name);
             let p = case.probabilities[i];

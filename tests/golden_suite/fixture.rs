@@ -11,29 +11,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A sample of a stage: every `stride`-th element of the flattened tensor.
-pub struct Sample {
-    pub shape: Vec<usize>,
-    pub stride: usize,
+pub(crate) struct Sample {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) stride: usize,
     /// Largest magnitude of the whole tensor.
-    pub max: f64,
-    pub values: Vec<f32>,
+    pub(crate) max: f64,
+    pub(crate) values: Vec<f32>,
 }
 
 /// One model with a scan and what PyTorch's float64 makes of it.
-pub struct Case {
-    pub name: String,
-    pub model: Arc<Model>,
-    pub stack: HuStack,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) model: Arc<Model>,
+    pub(crate) stack: HuStack,
     /// Whether the scan had the network's size already.
-    pub resampled: bool,
-    pub slices: usize,
-    pub stages: BTreeMap<String, Sample>,
-    pub logits: Vec<f64>,
-    pub probabilities: Vec<f64>,
-    pub scan: Vec<f64>,
-    pub positive: BTreeMap<String, bool>,
+    pub(crate) resampled: bool,
+    pub(crate) slices: usize,
+    pub(crate) stages: BTreeMap<String, Sample>,
+    pub(crate) logits: Vec<f64>,
+    pub(crate) probabilities: Vec<f64>,
+    pub(crate) scan: Vec<f64>,
+    pub(crate) positive: BTreeMap<String, bool>,
     /// Σ Δz² of PyTorch's float32.
-    pub torch_dz_sumsq: f64,
+    pub(crate) torch_dz_sumsq: f64,
 }
 
 #[derive(Deserialize)]
@@ -49,7 +49,7 @@ struct Description {
 }
 
 /// Every case of the golden set.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let index: Index = serde_json::from_slice(&std::fs::read(folder().join("index.json")).unwrap()).unwrap();
     index.cases.iter().map(|name| Case::read(name)).collect()
 }
@@ -100,7 +100,7 @@ impl Case {
     }
 
     /// The network's input for one slice, windowed in float64 here: x = (clip((hu − (L − W/2)) / W, 0, 1) − mean) / std.
-    pub fn input(&self, slice: usize) -> Vec<f64> {
+    pub(crate) fn input(&self, slice: usize) -> Vec<f64> {
         let input = &self.model.config.input;
         let mut x = Vec::new();
         for (c, Channel { slice_offset, window }) in input.channels.iter().enumerate() {

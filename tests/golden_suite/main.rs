@@ -1,0 +1,4 @@
+//! The golden set: small models of every kind with what PyTorch's float64 makes of them (`tests/golden`).
+
+mod fixture;
+mod reference;
