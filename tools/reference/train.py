@@ -46,7 +46,7 @@ def warmup(args: argparse.Namespace) -> None:
     checkpoint = args.work / "warmup.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
-    trainer.run([Phase("warmup-128", 128, 16, args.seconds, 1.5e-3, 2e-4)], slices, checkpoint)
+    trainer.run([Phase("warmup-128", 128, False, 16, args.seconds, 1.5e-3, 2e-4)], slices, checkpoint)
 
 
 def slices(args: argparse.Namespace) -> None:
@@ -60,8 +60,9 @@ def slices(args: argparse.Namespace) -> None:
     elif (args.work / "warmup.pt").exists():
         trainer.load(args.work / "warmup.pt", weights_only=True)
     phases = [
-        Phase("crops-128", 128, 16, args.seconds, 1.2e-3, 3e-4),
-        Phase("whole-256", None, 6, args.whole_seconds, 4e-4, 0.0),
+        Phase("crops-96", 96, False, 16, args.seconds, 1.2e-3, 3e-4),
+        # A head fits into 208 of the 256 pixels; the air around it is met again when the norms are calibrated.
+        Phase("whole-208", 208, True, 8, args.whole_seconds, 5e-4, 0.0),
     ]
     trainer.run(phases, pool, checkpoint)
 

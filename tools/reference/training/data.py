@@ -96,10 +96,14 @@ def slices_of(scans: list[Scan]) -> Slices:
 
 
 class Sampler:
-    """Half of every batch from bleeding slices; crops look at the bleed or anywhere in the head."""
+    """Half of every batch from bleeding slices.
 
-    def __init__(self, slices: Slices, crop: int | None, batch: int, seed: int, positive_share: float = 0.5):
-        self.slices, self.crop, self.batch, self.positive_share = slices, crop, batch, positive_share
+    `whole`: the middle of the slice, with the slice's own label. Else crops that look at the bleed or anywhere in the head, labelled by
+    the bleeding pixels they hold.
+    """
+
+    def __init__(self, slices: Slices, crop: int, whole: bool, batch: int, seed: int, positive_share: float = 0.5):
+        self.slices, self.crop, self.whole, self.batch, self.positive_share = slices, crop, whole, batch, positive_share
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.positive, self.negative = np.flatnonzero(slices.label > 0), np.flatnonzero(slices.label == 0)
@@ -117,8 +121,8 @@ class Sampler:
         hu = torch.from_numpy(self.slices.hu[index].astype(np.float32))
         mask = torch.from_numpy(self.slices.mask[index].astype(np.float32))
         label = torch.from_numpy(self.slices.label[index].astype(np.float32))
-        if self.crop is None:
-            hu, mask = augment.crops(hu, mask, hu.shape[1], self.generator)
+        if self.whole:
+            hu, mask = augment.crops(hu, mask, self.crop, self.generator)
             return Batch(augment.density(augment.sharpness(hu, self.generator), self.generator), mask, label, torch.ones_like(label))
         centres = torch.tensor(np.array([self._centre(i, b) for i, b in zip(index, bleeding)]), dtype=torch.float32)
         hu, mask = augment.crops(hu, mask, self.crop, self.generator, centres)

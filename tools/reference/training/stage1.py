@@ -29,7 +29,8 @@ class Phase:
     """A stretch of training at one input size, measured in seconds of training so that it ends on time on a busy machine."""
 
     name: str
-    crop: int | None
+    crop: int
+    whole: bool
     batch: int
     budget_s: float
     lr: float
@@ -89,7 +90,7 @@ class Trainer:
         """All phases that are not done yet."""
         while self.progress.phase < len(phases):
             phase = phases[self.progress.phase]
-            self._run_phase(phase, Sampler(slices, phase.crop, phase.batch, self.seed + 1000 * self.progress.step + self.progress.phase), checkpoint)
+            self._run_phase(phase, Sampler(slices, phase.crop, phase.whole, phase.batch, self.seed + 1000 * self.progress.step + self.progress.phase), checkpoint)
             self.progress.phase += 1
             self.progress.spent_s = 0.0
             self.save(checkpoint)
