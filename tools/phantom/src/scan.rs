@@ -226,6 +226,6 @@ impl Renderer<'_> {
             return AIR_HU;
         }
         let off = ((at.x * at.x + y * y).sqrt() - radius).abs();
-        mix(AIR_HU, 120.0, smooth(1.6, 0.6, off))
+        mix(AIR_HU, 120.0, smooth(2.0, 0.8, off))
     }
 }

@@ -108,13 +108,13 @@ impl Plan {
         let tilt_deg = if tilted { (rng.range(6.0, if shift { 26.0 } else { 20.0 }) * 2.0).round() / 2.0 } else { 0.0 };
         let slices = slices(rng, scanner, height, limits);
         let lean = if shift { 0.13 } else { 0.075 };
-        let (base_noise, spread) = if shift { (4.6, 1.6) } else { (3.3, 1.0) };
+        let (base_noise, spread) = if shift { (3.6, 1.4) } else { (2.6, 0.8) };
         let tilt = tilt_deg.to_radians();
         Self {
             scanner,
             kernel,
             blur_mm,
-            noise_hu: (base_noise + spread * rng.normal()).clamp(1.4, 8.0),
+            noise_hu: (base_noise + spread * rng.normal()).clamp(1.1, 7.0),
             hardening: if shift { rng.range(0.6, 1.8) } else { rng.range(0.3, 1.2) },
             motion_hu: if rng.chance(if shift { 0.15 } else { 0.08 }) { rng.range(6.0, 25.0) } else { 0.0 },
             tilt_deg,

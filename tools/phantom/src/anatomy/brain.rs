@@ -41,7 +41,10 @@ impl Brain {
         let folds = Grid3::tabulate(-corner, corner, 2.8, |s| {
             let bent = s * (1.0 / p.gyral_cell)
                 + v3(noise.at(s * 0.05), noise.at(s * 0.05 + v3(7.0, 3.0, 1.0)), noise.at(s * 0.05 + v3(2.0, 9.0, 5.0))) * 0.6;
-            [noise.gradient(bent) * p.gyral_cell * 0.62, 13.0 + 9.0 * noise.at(s * 0.045 + v3(9.0, 4.0, 2.0))]
+            let field = |o: V3| noise.gradient(bent + o * 0.05);
+            let here = field(V3::default());
+            let slope = v3(field(v3(1.0, 0.0, 0.0)) - here, field(v3(0.0, 1.0, 0.0)) - here, field(v3(0.0, 0.0, 1.0)) - here).len() / 0.05;
+            [here / slope.max(0.8) * p.gyral_cell, 13.0 + 9.0 * noise.at(s * 0.045 + v3(9.0, 4.0, 2.0))]
         });
         Self { p: p.clone(), deep: DeepMap::new(p, noise), folds }
     }
@@ -83,7 +86,11 @@ impl Brain {
         if depth < 26.0 && deep.ventricle > 1.0 {
             let centre = v3(0.0, 0.0, -6.0);
             let out = q - centre;
-            let site = if fissure < outer { v3(45.0 * mid.signum(), q.y, q.z) } else { out * mix(66.0 / out.len().max(20.0), 1.0, 0.3) };
+            let site = if fissure < outer {
+                v3((45.0 + 0.8 * mid.abs()) * mid.signum(), q.y, q.z)
+            } else {
+                out * mix(66.0 / out.len().max(20.0), 1.0, 0.5)
+            };
             let [fold, reach] = self.folds.at(site);
             let fold = fold.abs();
             let width = (0.22 + 1.25 * p.atrophy) * (1.0 - depth.max(0.0) / reach) + 0.1;
@@ -107,11 +114,11 @@ impl Brain {
         let ax = q.x.abs();
         if deep.stem < 0.8 {
             let tissue = mix(p.white_hu, p.grey_hu, 0.45) + 1.5 * noise.at(q * 0.2);
-            return self.with_fluids(tissue, smooth(-SOFT, SOFT, deep.stem), deep, -deep.stem);
+            return self.with_fluids(tissue, smooth(-SOFT, SOFT, deep.stem) * apart(q), deep, -deep.stem);
         }
         // The cerebellum: two lobes behind the stem, folia as fine layers parallel to the tentorium.
         let lobe = -ellipsoid(v3(ax - 24.0, q.y - 44.0, q.z + 32.0), v3(32.0, 35.0, 38.0));
-        let vermis = -ellipsoid(v3(ax, q.y - 48.0, q.z + 26.0), v3(15.0, 27.0, 35.0 - 4.0 * p.atrophy));
+        let vermis = -ellipsoid(v3(ax, q.y - 50.0, q.z + 26.0), v3(16.0, 31.0, 35.0 - 4.0 * p.atrophy));
         let depth = outer.min(tent - 0.9).min(lobe.max(vermis));
         let layer = noise.at(v3(q.x / 26.0, q.y / 14.0, q.z / 3.6));
         let folia = smooth(0.55, 0.85, layer.abs()) * 0.25 * (0.3 + p.atrophy) * smooth(14.0, 2.0, depth);
@@ -140,11 +147,12 @@ impl Brain {
             return (0.0, 60.0);
         }
         let wave = 2.0 * noise.at(q * 0.09 + v3(2.0 * q.x.signum(), 0.0, 0.0));
-        let width = 0.45 + 1.9 * self.p.atrophy;
+        let width = (0.3 + 1.9 * self.p.atrophy) * (1.0 + 0.8 * noise.at(q * 0.13 + v3(1.0, 2.0 * q.x.signum(), 8.0)));
         let line = (q.z - (-9.0 + 0.42 * (q.y + 18.0)) + wave) * 0.92;
         let cleft = if ax > 37.0 { line.abs() } else { 60.0 };
         let island = ellipsoid(v3(ax - 36.5 - 0.4 * wave, (q.y + 4.0) * 0.05, (q.z - 3.0) * 0.05), v3(1.0, 1.0, 0.75));
-        let plate = if island < 4.0 { (ax - 37.0 - 0.5 * wave + 0.0035 * (q.y + 4.0) * (q.y + 4.0)).abs() } else { 60.0 };
+        let ripple = 2.2 * noise.at(q * 0.16 + v3(4.0 * q.x.signum(), 3.0, 0.0));
+        let plate = if island < 4.0 { (ax - 37.0 - 0.5 * wave - ripple + 0.008 * (q.y + 4.0) * (q.y + 4.0)).abs() } else { 60.0 };
         let plate = plate + 0.8 * ((q.y + 4.0).abs() - 20.0).max(0.0) + 0.8 * ((q.z - 3.0).abs() - 12.0).max(0.0);
         let nearest = cleft.min(plate);
         (smooth(width + SOFT, width - SOFT, nearest), nearest - width)
@@ -165,8 +173,12 @@ impl Brain {
             1.6 * wide,
         ));
         let front = capsule(q, v3(0.0, -14.0, -10.0), v3(0.0, -40.0, -6.0), 2.6 * wide, 1.4 * wide);
-        let ring = if q.z > -24.0 { (deep.stem - 1.1 * wide).abs() - 1.1 * wide + 0.5 * (q.z - 3.0).max(0.0) } else { 60.0 };
-        let pons = if q.y < 16.0 && q.z > -56.0 { deep.stem - 4.5 * wide } else { deep.stem - 1.6 * wide };
+        let ring = if q.z > -24.0 {
+            (deep.stem - 1.1 * wide).abs() - 1.1 * wide + 0.5 * (q.z - 3.0).max(0.0) + 30.0 * (1.0 - apart(q))
+        } else {
+            60.0
+        };
+        let pons = if q.y < 16.0 && q.z > -56.0 { deep.stem - 4.5 * wide } else { deep.stem - 1.6 * wide + 30.0 * (1.0 - apart(q)) };
         let quadrigeminal = ellipsoid(q - v3(0.0, 32.0, -1.0), v3(11.0 * wide, 4.5 * wide, 6.0));
         let magna = ellipsoid(q - v3(0.0, 54.0, -56.0), v3(14.0, 10.0, 11.0) * wide);
         let angle = ellipsoid(m - v3(20.0, 11.0, -31.0), v3(8.0, 4.5, 6.0) * wide);
@@ -231,6 +243,11 @@ pub fn tentorium(q: V3) -> f32 {
 fn notch(q: V3) -> f32 {
     let (x, y) = (q.x / 20.0, (q.y - 14.0) / 24.0);
     x * x + y * y
+}
+
+/// 1 where fluid separates the stem from the cerebellum, 0 behind the pons, where the peduncles join them.
+fn apart(q: V3) -> f32 {
+    1.0 - smooth(10.0, 15.0, q.y) * smooth(-47.0, -42.0, q.z) * smooth(-12.0, -18.0, q.z)
 }
 
 /// Lower edge of the falx along the midline.

@@ -10,7 +10,7 @@ use super::skull::{Depths, Skull, petrous_ridge, shell_bottom, temporal_muscle};
 pub const AIR_HU: f32 = -1000.0;
 const FAT_HU: f32 = -98.0;
 const MUSCLE_HU: f32 = 56.0;
-const SKIN_HU: f32 = 32.0;
+const SKIN_HU: f32 = 45.0;
 
 /// Everything outside the cranial cavity.
 #[derive(Clone, Debug)]
@@ -62,7 +62,9 @@ impl Surroundings {
         let petrous = 17.0 * bell(ridge) * smooth(8.0, 18.0, ax) * smooth(72.0, 60.0, ax);
         let central = 9.0 * smooth(20.0, 8.0, ax) * smooth(-30.0, -18.0, q.y) * smooth(34.0, 20.0, q.y);
         let foramen = q.x * q.x + (q.y - 29.0) * (q.y - 29.0);
-        let thick = (2.6 + 1.6 * noise.at(q * 0.12) + petrous + central) * smooth(12.0 * 12.0, 15.0 * 15.0, foramen);
+        let front = smooth(-30.0, -42.0, q.y);
+        let thick =
+            ((2.6 + 1.6 * noise.at(q * 0.12)) * (1.0 - 0.45 * front) + petrous + central) * smooth(12.0 * 12.0, 15.0 * 15.0, foramen);
         if below < 0.0 || below > thick || d.vault < -d.bone - 4.0 {
             return None;
         }

@@ -92,7 +92,7 @@ pub fn petrous_ridge(ax: f32) -> f32 {
 /// Height of the floor of the cranial cavity: three fossae, sella, petrous ridges and the foramen magnum.
 fn floor_height(x: f32, y: f32) -> f32 {
     let ax = x.abs();
-    let anterior = -10.0 + 6.0 * bell((ax - 29.0) / 12.0) * bell((y + 58.0) / 16.0) - 5.0 * bell(ax / 7.0) * bell((y + 55.0) / 20.0);
+    let anterior = -12.0 + 5.5 * bell((ax - 29.0) / 12.0) * bell((y + 58.0) / 16.0) - 5.0 * bell(ax / 7.0) * bell((y + 55.0) / 20.0);
     let side = (ax - 36.0) / 28.0;
     let middle = -37.0 + 12.0 * side * side + 0.006 * (y - 0.0) * (y - 0.0) * 0.5;
     let rho2 = x * x + (y - 34.0) * (y - 34.0);
@@ -123,8 +123,8 @@ fn vault_depth(p: &Params, q: V3) -> f32 {
     let u = q.over(r);
     // A norm slightly above 2 flattens the sides and the vertex as real vaults are.
     let (ax, ay, az) = (u.x * u.x, u.y * u.y, u.z * u.z);
-    let k2 = ax + ay + az + 0.22 * (ax * ay + ax * az) * (1.0 - (ax + ay + az).min(1.0) * 0.5) - 0.06 * ax * ay;
-    let k = k2.sqrt();
+    let k2 = ax + ay + az - 0.32 * (ax * ay) - 0.12 * (ax * az + ay * az);
+    let k = k2.max(0.0).sqrt();
     let g = u.over(r).len();
     if g < 1e-5 { VAULT[0] } else { (1.0 - k) * k / g }
 }

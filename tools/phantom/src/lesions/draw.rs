@@ -34,7 +34,7 @@ fn one(rng: &mut Rng, kind: Kind, small: f32, down: V3) -> Bleed {
         Kind::Subarachnoid => rng.range(52.0, 74.0),
         Kind::Intraventricular => rng.range(52.0, 80.0),
         Kind::Subdural => rng.range(50.0, 80.0),
-        _ => rng.range(55.0, 88.0),
+        _ => rng.range(52.0, 82.0),
     };
     Bleed { kind, shape, hu, swirl: rng.range(1.0, 6.0) }
 }
@@ -42,8 +42,8 @@ fn one(rng: &mut Rng, kind: Kind, small: f32, down: V3) -> Bleed {
 /// A size between `low` and `high`, skewed towards low by `small`.
 fn size(rng: &mut Rng, low: f32, high: f32, small: f32) -> f32 {
     let u = rng.unit();
-    let u = u * (1.0 - 0.8 * small * rng.unit());
-    low + (high - low) * u * (0.4 + 0.6 * u)
+    let u = u * (1.0 - 0.75 * small * rng.unit());
+    low + (high - low) * u * (0.65 + 0.35 * u)
 }
 
 fn lens(rng: &mut Rng, small: f32) -> Shape {
@@ -74,7 +74,7 @@ fn crescent(rng: &mut Rng, small: f32) -> Shape {
 
 fn blob(rng: &mut Rng, small: f32) -> Shape {
     let side = rng.sign();
-    let r = size(rng, 3.5, 26.0, small);
+    let r = size(rng, 4.0, 27.0, small);
     let jitter = |rng: &mut Rng, s: f32| v3(s * rng.normal(), s * rng.normal(), s * rng.normal());
     let centre = match rng.below(20) {
         0..=5 => v3(side * 26.0, -4.0, 5.0) + jitter(rng, 3.0),
