@@ -35,10 +35,8 @@ pub(crate) enum Codec {
     Native,
     /// DICOM run-length encoding.
     Rle,
-    /// ITU-T T.81 sequential DCT, 8 or 12 bit.
-    JpegDct,
-    /// ITU-T T.81 process 14, any predictor.
-    JpegLossless,
+    /// ITU-T T.81; the codestream says which process.
+    Jpeg,
     /// ITU-T T.800.
     Jpeg2000,
     /// Known by name, not read by this build.
@@ -73,10 +71,10 @@ const TABLE: &[TransferSyntax] = &[
     native("1.2.840.10008.1.2.2", "Explicit VR Big Endian", Encoding::EXPLICIT_BE),
     TransferSyntax { deflated: true, ..native("1.2.840.10008.1.2.1.99", "Deflated Explicit VR Little Endian", Encoding::EXPLICIT_LE) },
     coded("1.2.840.10008.1.2.5", "RLE Lossless", Codec::Rle, false),
-    coded("1.2.840.10008.1.2.4.50", "JPEG Baseline", Codec::JpegDct, true),
-    coded("1.2.840.10008.1.2.4.51", "JPEG Extended", Codec::JpegDct, true),
-    coded("1.2.840.10008.1.2.4.57", "JPEG Lossless", Codec::JpegLossless, false),
-    coded("1.2.840.10008.1.2.4.70", "JPEG Lossless, first-order prediction", Codec::JpegLossless, false),
+    coded("1.2.840.10008.1.2.4.50", "JPEG Baseline", Codec::Jpeg, true),
+    coded("1.2.840.10008.1.2.4.51", "JPEG Extended", Codec::Jpeg, true),
+    coded("1.2.840.10008.1.2.4.57", "JPEG Lossless", Codec::Jpeg, false),
+    coded("1.2.840.10008.1.2.4.70", "JPEG Lossless, first-order prediction", Codec::Jpeg, false),
     coded("1.2.840.10008.1.2.4.80", "JPEG-LS Lossless", Codec::Refused, false),
     coded("1.2.840.10008.1.2.4.81", "JPEG-LS Near-lossless", Codec::Refused, true),
     coded("1.2.840.10008.1.2.4.90", "JPEG 2000 Lossless", Codec::Jpeg2000, false),

@@ -1,6 +1,8 @@
 //! Pixel data of any transfer syntax to plain words.
 
 mod fragments;
+mod jpeg;
+mod jpeg2000;
 mod rle;
 
 use super::container::Parsed;
@@ -70,7 +72,9 @@ pub(crate) fn frame<'a>(parsed: &'a Parsed<'_>, header: &SliceHeader, limits: &L
     let stream = fragments::gather(&parsed.data, pixels.start, limits)?;
     let (words, lossy) = match syntax.codec {
         Codec::Rle => (rle::decode(&stream, shape)?, false),
-        _ => return Err(refused(format!("{} is not read by this build", syntax.name))),
+        Codec::Jpeg => jpeg::decode(&stream, shape)?,
+        Codec::Jpeg2000 => jpeg2000::decode(&stream, shape)?,
+        Codec::Native | Codec::Refused => return Err(refused(format!("{} is not read by this build", syntax.name))),
     };
     Ok(Frame { words: Cow::Owned(words), big_endian: false, lossy })
 }
