@@ -123,7 +123,7 @@ impl Transform {
         let mut push = |stored: i32| {
             let hu = stored * slope + intercept;
             let padded = (stored >= low) & (stored <= high);
-            outside |= i32::from(!padded & ((hu < MIN_HU) | (hu > MAX_HU)));
+            outside |= i32::from(!padded & !(MIN_HU..=MAX_HU).contains(&hu));
             if padded { MIN_HU as i16 } else { hu.clamp(MIN_HU, MAX_HU) as i16 }
         };
         if self.signed {

@@ -92,14 +92,14 @@ impl Head {
                 }
                 // COC: component (one byte, there being fewer than 257), Scoc, SPcoc.
                 0x53 => head.coding_style(segment.get(1).copied(), segment.get(2..))?,
-                // RGN: a region of interest shifts coefficients; the decoder handles it.
-                0x90 if coded => {
-                    if marks.tile_part(segment, &mut head)? {
+                0x90 | 0xD9 if !coded => return Err(corrupt("a JPEG 2000 codestream without a coding style".into())),
+                0xD9 => return Ok(head),
+                0x90 => {
+                    let last = marks.tile_part(segment, &mut head)?;
+                    if last {
                         return Ok(head);
                     }
                 }
-                0xD9 if coded => return Ok(head),
-                0x90 | 0xD9 => return Err(corrupt("a JPEG 2000 codestream without a coding style".into())),
                 _ => {}
             }
         }

@@ -79,10 +79,10 @@ pub(crate) fn frame<'a>(parsed: &'a Parsed<'_>, header: &SliceHeader, limits: &L
     Ok(Frame { words: Cow::Owned(words), big_endian: false, lossy })
 }
 
-/// Plain pixel data, with at most padding behind it that is shorter than a row.
+/// Plain pixel data. Some writers pad it to blocks; more than that behind the pixels means that Rows, Columns or bits are wrong.
 fn native(data: &[u8], start: usize, length: usize, shape: Shape) -> Result<&[u8]> {
-    let row = shape.cols * shape.bytes_per_word;
-    if length < shape.bytes() || length >= shape.bytes() + row.max(2) {
+    let padding = 4096.max(shape.cols * shape.bytes_per_word);
+    if length < shape.bytes() || length > shape.bytes() + padding {
         let Shape { rows, cols, bytes_per_word, .. } = shape;
         return Err(corrupt(format!("(7FE0,0010) has {length} bytes where {rows}×{cols} pixels of {bytes_per_word} bytes belong")));
     }
