@@ -18,6 +18,27 @@ pub(crate) struct Args {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// A DICOM series, with its truth in another folder.
+    Series {
+        /// Seed.
+        #[arg(long)]
+        seed: u64,
+        /// How to generate.
+        #[command(flatten)]
+        options: Options,
+        /// Folder, made if missing.
+        #[arg(long)]
+        out: PathBuf,
+        /// Folder of truth.json and mask.npy; OUT-truth when missing.
+        #[arg(long)]
+        truth: Option<PathBuf>,
+        /// Adds a lateral localizer.
+        #[arg(long)]
+        localizer: bool,
+        /// Adds a dose sheet and files that are no images.
+        #[arg(long)]
+        junk: bool,
+    },
     /// Raw arrays for training, one folder a scan.
     Export {
         /// Seeds, the last one excluded: 100..200.

@@ -4,7 +4,7 @@ use std::fs;
 
 use radnet_phantom::export::export_scan;
 use radnet_phantom::view::{View, write_sheet};
-use radnet_phantom::{Scan, ScanTruth};
+use radnet_phantom::{Scan, ScanTruth, SeriesOptions, write_series, write_truth};
 use rayon::prelude::*;
 
 use crate::args::Command;
@@ -12,6 +12,17 @@ use crate::args::Command;
 /// Runs a command; the error is a sentence for the user.
 pub(crate) fn run(command: &Command) -> Result<(), String> {
     match command {
+        Command::Series { seed, options, out, truth, localizer, junk } => {
+            let scan = Scan::generate(&options.settings(*seed));
+            let written = write_series(&scan, SeriesOptions { localizer: *localizer, junk: *junk }, out)
+                .map_err(|e| format!("{}: {e}", out.display()))?;
+            let beside = truth.clone().unwrap_or_else(|| {
+                let mut name = out.file_name().unwrap_or_default().to_os_string();
+                name.push("-truth");
+                out.with_file_name(name)
+            });
+            write_truth(&scan, &written, &beside).map_err(|e| format!("{}: {e}", beside.display()))
+        }
         Command::Export { seeds, options, out } => {
             fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
             seeds.clone().into_par_iter().try_for_each(|seed| {

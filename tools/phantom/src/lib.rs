@@ -4,6 +4,7 @@
 //! prove nothing about patients.
 
 pub mod anatomy;
+pub mod dicom;
 pub mod export;
 pub mod head;
 pub mod lesions;
@@ -15,6 +16,7 @@ pub mod scan;
 pub mod scanner;
 pub mod view;
 
+pub use dicom::{SeriesOptions, SeriesTruth, write_series, write_truth};
 pub use export::{ScanTruth, SliceTruth};
 pub use lesions::Kind;
 pub use scan::{BleedChoice, MIN_LABEL_AREA_MM2, Scan, Settings, Slice};
