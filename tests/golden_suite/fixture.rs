@@ -39,6 +39,13 @@ pub(crate) struct Case {
 #[derive(Deserialize)]
 struct Index {
     cases: Vec<String>,
+    torch_f32_rms_dz: f64,
+}
+
+impl Index {
+    fn read() -> Self {
+        serde_json::from_slice(&std::fs::read(folder().join("index.json")).unwrap()).unwrap()
+    }
 }
 
 #[derive(Deserialize)]
@@ -50,8 +57,12 @@ struct Description {
 
 /// Every case of the golden set.
 pub(crate) fn cases() -> Vec<Case> {
-    let index: Index = serde_json::from_slice(&std::fs::read(folder().join("index.json")).unwrap()).unwrap();
-    index.cases.iter().map(|name| Case::read(name)).collect()
+    Index::read().cases.iter().map(|name| Case::read(name)).collect()
+}
+
+/// The rms of Δz of PyTorch's float32 over every case.
+pub(crate) fn torch_f32_rms_dz() -> f64 {
+    Index::read().torch_f32_rms_dz
 }
 
 fn folder() -> PathBuf {

@@ -1,4 +1,5 @@
 //! The golden set: small models of every kind with what PyTorch's float64 makes of them (`tests/golden`).
 
+mod backends;
 mod fixture;
 mod reference;
