@@ -1,0 +1,217 @@
+//! A model made ready on a device: immutable, shared by any number of sessions.
+
+use crate::backend::cpu::{CpuBackend, CpuOptions};
+use crate::backend::{Backend, BackendInfo};
+use crate::session::Session;
+use crate::weights::Model;
+use crate::{Error, ErrorKind, Result};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Where to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// The best device there is.
+    #[default]
+    Auto,
+    /// The host's processor.
+    Cpu,
+    /// An NVIDIA GPU by index.
+    Cuda(usize),
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let unknown = || Error::new(ErrorKind::Device, format!("device `{text}` is none of auto, cpu, cuda, cuda:N"));
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Self::Cuda).ok_or_else(unknown),
+        }
+    }
+}
+
+/// Arithmetic of the 2-D network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// The device's default: fp32 on the CPU, fp16 on CUDA.
+    #[default]
+    Auto,
+    /// IEEE single.
+    Fp32,
+    /// bfloat16 products, float32 sums.
+    Bf16,
+    /// IEEE half products, float32 sums.
+    Fp16,
+    /// 8-bit integers.
+    Int8,
+}
+
+impl Precision {
+    /// The name in options and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fp32 => "fp32",
+            Self::Bf16 => "bf16",
+            Self::Fp16 => "fp16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Auto, Self::Fp32, Self::Bf16, Self::Fp16, Self::Int8]
+            .into_iter()
+            .find(|p| p.name() == text)
+            .ok_or_else(|| Error::new(ErrorKind::Device, format!("precision `{text}` is none of auto, fp32, bf16, fp16, int8")))
+    }
+}
+
+/// A model on a device, with the threads that run it.
+pub struct Engine {
+    model: Arc<Model>,
+    backend: CpuBackend,
+    pool: Arc<rayon::ThreadPool>,
+}
+
+impl Engine {
+    /// Starts with the defaults: automatic device and precision, as many threads as the process may use.
+    pub fn builder(model: Model) -> EngineBuilder {
+        EngineBuilder {
+            model: Arc::new(model),
+            device: Device::Auto,
+            precision: Precision::Auto,
+            threads: None,
+            pool: None,
+            isa: None,
+            cache_dir: None,
+        }
+    }
+
+    /// The model it runs.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Device, instruction set, precision and threads, as results name them.
+    pub fn info(&self) -> BackendInfo {
+        self.backend.info()
+    }
+
+    /// The pool that inference runs on; decoding a series may use it too.
+    pub fn pool(&self) -> &rayon::ThreadPool {
+        &self.pool
+    }
+
+    /// Scratch memory to run scans one after the other. Sessions of one engine may run at the same time on different threads.
+    ///
+    /// # Errors
+    /// `out_of_memory`.
+    pub fn session(&self) -> Result<Session<'_>> {
+        Session::new(self, self.backend.session()?)
+    }
+}
+
+/// Options of an [`Engine`].
+pub struct EngineBuilder {
+    model: Arc<Model>,
+    device: Device,
+    precision: Precision,
+    threads: Option<usize>,
+    pool: Option<Arc<rayon::ThreadPool>>,
+    isa: Option<Isa>,
+    cache_dir: Option<PathBuf>,
+}
+
+impl EngineBuilder {
+    /// Where to run.
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Arithmetic of the 2-D network.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Worker threads of the engine's own pool; none means what affinity and cgroup quota allow.
+    #[must_use]
+    pub fn threads(mut self, threads: Option<usize>) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Runs on the host's pool and makes no threads of its own; `threads` is then ignored.
+    #[must_use]
+    pub fn pool(mut self, pool: Arc<rayon::ThreadPool>) -> Self {
+        self.pool = Some(pool);
+        self
+    }
+
+    /// Forces an instruction set, for tests and comparisons; results do not depend on it.
+    #[must_use]
+    pub fn isa(mut self, isa: Option<Isa>) -> Self {
+        self.isa = isa;
+        self
+    }
+
+    /// A folder for packed weights, so that later starts map them instead of packing again.
+    #[must_use]
+    pub fn cache_dir(mut self, folder: Option<PathBuf>) -> Self {
+        self.cache_dir = folder;
+        self
+    }
+
+    /// Packs the weights and starts the threads.
+    ///
+    /// # Errors
+    /// `device` when the device, the precision on it or the instruction set cannot be had; `out_of_memory`; `bad_model`.
+    pub fn build(self) -> Result<Engine> {
+        if let Device::Cuda(index) = self.device {
+            return Err(Error::new(ErrorKind::Device, format!("cuda:{index}: this build has no CUDA backend; use --device cpu or auto")));
+        }
+        if !matches!(self.precision, Precision::Auto | Precision::Fp32) {
+            let message = format!("precision {}: the CPU backend computes in fp32 only", self.precision.name());
+            return Err(Error::new(ErrorKind::Device, message));
+        }
+        let pool = match self.pool {
+            Some(pool) => pool,
+            None => Arc::new(own_pool(self.threads)?),
+        };
+        let options = CpuOptions {
+            pool: Arc::clone(&pool),
+            isa: self.isa,
+            cache: self.cache_dir.map(|folder| (folder, self.model.sha256.clone())),
+        };
+        let backend = CpuBackend::new(&self.model.network, &self.model.weights, options)?;
+        Ok(Engine { model: self.model, backend, pool })
+    }
+}
+
+/// Threads beyond this are a mistake, not a machine.
+const MAX_THREADS: usize = 1024;
+
+fn own_pool(threads: Option<usize>) -> Result<rayon::ThreadPool> {
+    let threads = match threads {
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+        Some(n) if (1..=MAX_THREADS).contains(&n) => n,
+        Some(n) => return Err(Error::new(ErrorKind::Device, format!("{n} threads: between 1 and {MAX_THREADS} can be had"))),
+    };
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("radnet-{i}"))
+        .build()
+        .map_err(|e| Error::new(ErrorKind::Device, format!("{threads} threads could not be started")).caused_by(e))
+}
