@@ -1,5 +1,7 @@
 //! Where a network runs: one coarse trait, so that a device owns everything between a scan's windowed slices and its logits.
 
+pub mod cpu;
+
 use crate::Result;
 use crate::tensor::Extent;
 
