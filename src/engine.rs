@@ -1,11 +1,10 @@
 //! A model made ready on a device: immutable, shared by any number of sessions.
 
-use crate::backend::cpu::{CpuBackend, CpuOptions};
+use crate::backend::cpu::{CpuBackend, CpuOptions, StageTime};
 use crate::backend::{Backend, BackendInfo};
 use crate::session::Session;
 use crate::weights::Model;
 use crate::{Error, ErrorKind, Result};
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -92,7 +91,7 @@ impl Engine {
             threads: None,
             pool: None,
             isa: None,
-            cache_dir: None,
+            measure: false,
         }
     }
 
@@ -111,6 +110,11 @@ impl Engine {
         &self.pool
     }
 
+    /// What each step of the network cost since the last call; empty unless the engine was built to measure.
+    pub fn stage_times(&self) -> Vec<StageTime> {
+        self.backend.stage_times()
+    }
+
     /// Scratch memory to run scans one after the other. Sessions of one engine may run at the same time on different threads.
     ///
     /// # Errors
@@ -127,8 +131,8 @@ pub struct EngineBuilder {
     precision: Precision,
     threads: Option<usize>,
     pool: Option<Arc<rayon::ThreadPool>>,
-    isa: Option<Isa>,
-    cache_dir: Option<PathBuf>,
+    isa: Option<String>,
+    measure: bool,
 }
 
 impl EngineBuilder {
@@ -160,17 +164,17 @@ impl EngineBuilder {
         self
     }
 
-    /// Forces an instruction set, for tests and comparisons; results do not depend on it.
+    /// Forces an instruction set by name ("avx512", "avx2", "portable"), for tests and comparisons; results do not depend on it.
     #[must_use]
-    pub fn isa(mut self, isa: Option<Isa>) -> Self {
+    pub fn isa(mut self, isa: Option<String>) -> Self {
         self.isa = isa;
         self
     }
 
-    /// A folder for packed weights, so that later starts map them instead of packing again.
+    /// Measures every step of the network, for [`Engine::stage_times`].
     #[must_use]
-    pub fn cache_dir(mut self, folder: Option<PathBuf>) -> Self {
-        self.cache_dir = folder;
+    pub fn measure(mut self, measure: bool) -> Self {
+        self.measure = measure;
         self
     }
 
@@ -190,11 +194,7 @@ impl EngineBuilder {
             Some(pool) => pool,
             None => Arc::new(own_pool(self.threads)?),
         };
-        let options = CpuOptions {
-            pool: Arc::clone(&pool),
-            isa: self.isa,
-            cache: self.cache_dir.map(|folder| (folder, self.model.sha256.clone())),
-        };
+        let options = CpuOptions { pool: Some(Arc::clone(&pool)), isa: self.isa, measure: self.measure, ..CpuOptions::default() };
         let backend = CpuBackend::new(&self.model.network, &self.model.weights, options)?;
         Ok(Engine { model: self.model, backend, pool })
     }

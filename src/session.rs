@@ -115,9 +115,9 @@ impl SlicePrediction {
 fn resize(buffer: &mut Vec<f32>, slices: usize, width: usize) -> Result<()> {
     let values = slices.checked_mul(width).unwrap_or(usize::MAX);
     buffer.clear();
-    buffer.try_reserve(values).map_err(|e| {
-        Error::new(ErrorKind::OutOfMemory, format!("{slices} slice vectors of {width} do not fit in memory")).caused_by(e)
-    })?;
+    buffer
+        .try_reserve(values)
+        .map_err(|e| Error::new(ErrorKind::OutOfMemory, format!("{slices} slice vectors of {width} do not fit in memory")).caused_by(e))?;
     buffer.resize(values, 0.0);
     Ok(())
 }
