@@ -9,9 +9,11 @@ pub mod error;
 pub mod finding;
 pub mod model;
 pub mod observer;
+pub mod plan;
 pub mod preprocess;
 pub mod report;
 pub mod tensor;
+pub mod threads;
 pub mod volume;
 pub mod weights;
 

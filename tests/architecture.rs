@@ -10,6 +10,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("finding", &[]),
     ("observer", &[]),
     ("tensor", &[]),
+    ("threads", &[]),
     ("volume", &[]),
     ("decision", &["model"]),
     ("model", &["tensor"]),

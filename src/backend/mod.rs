@@ -1,5 +1,6 @@
 //! Where a network runs: one coarse trait, so that a device owns everything between a scan's windowed slices and its logits.
 
+pub mod cpu;
 pub mod reference;
 
 use crate::Result;

@@ -1,0 +1,162 @@
+//! fp32 on the processor: packed weights shared by all sessions, a planned arena per thread, kernels of the best tier, an own pool.
+//!
+//! Results are the same bits for every tier, thread count, grouping of slices and run: each output is one chain in a fixed order.
+
+mod arena;
+mod channels;
+mod pack;
+mod planar;
+mod program;
+mod sequence;
+mod session;
+mod stages;
+
+pub use stages::StageTime;
+
+use super::{Backend, BackendInfo, BackendSession, ScanMaps};
+use crate::model::Network;
+use crate::tensor::Extent;
+use crate::weights::Weights;
+use crate::{Error, ErrorKind, Result};
+use arena::ArenaPlan;
+use program::{Op, Program};
+use radnet_kernels::{Buffer, Isa};
+use std::sync::Arc;
+
+/// How the processor is used.
+#[derive(Clone, Default)]
+pub struct CpuOptions {
+    /// Worker threads; 0 counts as 1, which runs on the caller's thread and starts none. Ignored when a pool is handed in.
+    pub threads: usize,
+    /// The host's own pool instead of one that the backend makes.
+    pub pool: Option<Arc<rayon::ThreadPool>>,
+    /// A tier by name instead of the best one.
+    pub isa: Option<String>,
+    /// Whether to measure stages for [`CpuBackend::stage_times`].
+    pub measure: bool,
+}
+
+/// A network on the processor.
+pub struct CpuBackend {
+    isa: Isa,
+    threads: usize,
+    pool: Option<Arc<rayon::ThreadPool>>,
+    program: Program,
+    arena: ArenaPlan,
+    packed: Buffer,
+    clocks: Option<stages::Clocks>,
+    channels: usize,
+    input: Extent,
+    slice_vector: usize,
+    classes: usize,
+}
+
+impl CpuBackend {
+    /// Packs the weights of a network whose tensors were validated against it.
+    ///
+    /// # Errors
+    /// `device` when the tier is not available or threads cannot be started, `out_of_memory`.
+    pub fn new(network: &Network, weights: &Weights, options: CpuOptions) -> Result<Self> {
+        let isa = match &options.isa {
+            None => Isa::detect(),
+            Some(name) => Isa::by_name(name).ok_or_else(|| {
+                let reason = radnet_kernels::isa::refusal(name).unwrap_or_default();
+                Error::new(ErrorKind::Device, format!("the tier {name} cannot run: {reason}"))
+            })?,
+        };
+        let pool = match (options.pool, options.threads) {
+            (Some(pool), _) => Some(pool),
+            (None, 0 | 1) => None,
+            (None, threads) => Some(Arc::new(own_pool(threads)?)),
+        };
+        let program = Program::new(network);
+        let mut packed = Buffer::zeroed(program.packed_len)
+            .ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no memory for {} packed weights", program.packed_len)))?;
+        match &pool {
+            Some(pool) => pool.install(|| pack::pack(&program, network, weights, &mut packed)),
+            None => pack::pack(&program, network, weights, &mut packed),
+        }
+        Ok(Self {
+            isa,
+            threads: pool.as_ref().map_or(1, |p| p.current_num_threads()),
+            arena: ArenaPlan::new(&program),
+            clocks: options.measure.then(|| stages::Clocks::new(&program)),
+            pool,
+            program,
+            packed,
+            channels: network.channels,
+            input: network.input,
+            slice_vector: network.slice_vector,
+            classes: network.classes,
+        })
+    }
+
+    /// What each step cost since the last call, empty unless `measure` was set.
+    pub fn stage_times(&self) -> Vec<StageTime> {
+        self.clocks.as_ref().map_or_else(Vec::new, |c| c.take(&self.program))
+    }
+
+    /// The arena of a worker, buffer by buffer.
+    pub fn memory_plan(&self) -> String {
+        self.arena.plan.to_string()
+    }
+
+    /// Runs on the pool, or right here when there is none.
+    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) if self.threads > 1 => pool.install(work),
+            _ => work(),
+        }
+    }
+
+    /// Makes room for the maps of a scan, keeping vectors that have the right length.
+    fn prepare_maps(&self, slices: usize, maps: &mut ScanMaps) -> Result<()> {
+        let (mut attention, mut heads) = (0, 0);
+        maps.attention_extent = None;
+        maps.segmentation_blocks.clear();
+        for stage in &self.program.stages {
+            match &stage.op {
+                Op::Attention { shape, .. } if shape.weighting != radnet_kernels::cpu::attention::Weighting::Mean => {
+                    attention = shape.heads * shape.height * shape.width;
+                    maps.attention_extent = Some(Extent { height: shape.height, width: shape.width });
+                }
+                Op::Segmentation { .. } => {
+                    heads += 1;
+                    maps.segmentation_blocks.push(stage.block + 1);
+                }
+                _ => {}
+            }
+        }
+        resize(&mut maps.attention, slices, attention)?;
+        resize(&mut maps.segmentation, slices, heads * self.input.area())
+    }
+}
+
+/// `count` vectors of `len` floats, or none of either when `len` is 0.
+fn resize(maps: &mut Vec<Vec<f32>>, count: usize, len: usize) -> Result<()> {
+    maps.resize_with(if len == 0 { 0 } else { count }, Vec::new);
+    for map in maps {
+        map.clear();
+        map.try_reserve_exact(len).map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for a map of {len} floats")))?;
+        map.resize(len, 0.0);
+    }
+    Ok(())
+}
+
+fn own_pool(threads: usize) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("radnet-{i}"))
+        .build()
+        .map_err(|e| Error::new(ErrorKind::Device, format!("{threads} threads could not be started")).caused_by(e))
+}
+
+impl Backend for CpuBackend {
+    fn info(&self) -> BackendInfo {
+        BackendInfo { device: "cpu".into(), isa: self.isa.name().into(), precision: "fp32".into(), threads: self.threads }
+    }
+
+    fn session(&self) -> Result<Box<dyn BackendSession + '_>> {
+        Ok(Box::new(session::CpuSession::new(self)?))
+    }
+}

@@ -1,0 +1,148 @@
+//! Weights → packed weights: norms folded in float64, matrices in panels, 3×3 filters transformed, subnormals flushed. Done once per model.
+
+use super::channels::Channels;
+use super::program::{Cell, Op, Program, Stage};
+use crate::model::{Network, Step};
+use crate::weights::{DenseLayerWeights, Linear, Norm, RnnCell, Weights};
+use radnet_kernels::cpu::dense::DenseShape;
+use radnet_kernels::cpu::layout::{flush, pack_matrix};
+use radnet_kernels::cpu::recurrent::CellShape;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Packs every stage, in parallel on the current pool; `packed` has `program.packed_len` zeros.
+pub(super) fn pack(program: &Program, network: &Network, weights: &Weights, packed: &mut [f32]) {
+    let mut jobs = Vec::with_capacity(program.stages.len());
+    let mut rest = packed;
+    for (stage, step) in program.stages.iter().zip(&network.steps) {
+        let (mine, others) = rest.split_at_mut(stage.packed.len());
+        jobs.push((stage, step, mine));
+        rest = others;
+    }
+    let eps = network.bn_eps;
+    if rayon::current_num_threads() > 1 && rayon::current_thread_index().is_some() {
+        jobs.into_par_iter().for_each(|(stage, step, into)| pack_stage(stage, step, weights, eps, into));
+    } else {
+        jobs.into_iter().for_each(|(stage, step, into)| pack_stage(stage, step, weights, eps, into));
+    }
+}
+
+/// The packed weights of one stage, addressed by ranges of the whole.
+struct Into<'a> {
+    start: usize,
+    floats: &'a mut [f32],
+}
+
+impl Into<'_> {
+    fn at(&mut self, range: &Range<usize>) -> &mut [f32] {
+        &mut self.floats[range.start - self.start..range.end - self.start]
+    }
+
+    /// y = scale · x + shift of a norm at the physical positions of `channels`; the shift belongs to the rounded scale.
+    fn norm(&mut self, norm: &Norm, eps: f64, channels: Channels, scale: &Range<usize>, shift: &Range<usize>) {
+        let (exact, _) = norm.scale_shift(eps);
+        for p in 0..scale.len() {
+            let Some(c) = channels.logical(p) else { continue };
+            let rounded = flush(finite(exact[c]));
+            self.at(scale)[p] = rounded;
+            self.at(shift)[p] = flush(finite(f64::from(norm.bias[c]) - f64::from(norm.running_mean[c]) * f64::from(rounded)));
+        }
+    }
+
+    /// A matrix \[n, logical inputs\] whose inputs go to physical positions.
+    fn matrix(&mut self, to: &Range<usize>, channels: Channels, k: usize, n: usize, weight: impl Fn(usize, usize) -> f32) {
+        pack_matrix(self.at(to), k, n, |o, p| channels.logical(p).map_or(0.0, |c| weight(o, c)));
+    }
+
+    fn bias(&mut self, to: &Range<usize>, values: impl Iterator<Item = f32>) {
+        self.at(to).iter_mut().zip(values).for_each(|(slot, v)| *slot = flush(v));
+    }
+}
+
+/// The nearest finite float32.
+fn finite(x: f64) -> f32 {
+    x.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+}
+
+fn pack_stage(stage: &Stage, step: &Step, weights: &Weights, eps: f64, floats: &mut [f32]) {
+    let mut into = Into { start: stage.packed.start, floats };
+    match (&stage.op, step) {
+        (Op::Stem { shape, weights: to, bias }, Step::Stem { out_channels, .. }) => {
+            let (scale, shift) = weights.norm0.scale_shift(eps);
+            let k = shape.k();
+            pack_matrix(into.at(to), k, *out_channels, |o, i| finite(f64::from(weights.conv0[o * k + i]) * scale[o]));
+            into.bias(bias, shift.into_iter().map(finite));
+        }
+        (Op::Dense { shape, channels, scale, shift, conv1, bias1, conv2 }, Step::DenseLayer { layer, .. }) => {
+            let w = &weights.blocks[stage.block].layers[layer - 1];
+            into.norm(&w.norm1, eps, *channels, scale, shift);
+            pack_dense(&mut into, w, eps, (shape, *channels), [conv1, bias1, conv2]);
+        }
+        (Op::Segmentation { shape, channels, scale, shift, conv, bias, .. }, _) => {
+            let Some(w) = &weights.blocks[stage.block].segmentation else { return };
+            into.norm(&w.norm, eps, *channels, scale, shift);
+            into.matrix(conv, *channels, shape.channels, 1, |_, c| w.conv[c]);
+            into.bias(bias, std::iter::once(w.bias));
+        }
+        (Op::Transition { shape, channels, scale, shift, conv }, Step::Transition { in_channels, out_channels, .. }) => {
+            let Some(w) = &weights.blocks[stage.block].transition else { return };
+            into.norm(&w.norm, eps, *channels, scale, shift);
+            into.matrix(conv, *channels, shape.in_channels, *out_channels, |o, c| w.conv[o * in_channels + c] * 0.25);
+        }
+        (Op::Attention { shape, channels, scale, shift, heads, bias }, Step::AttentionPool { channels: logical, .. }) => {
+            into.norm(&weights.norm5, eps, *channels, scale, shift);
+            if let Some(Linear { weight, bias: b }) = &weights.attention {
+                into.matrix(heads, *channels, shape.channels, b.len(), |o, c| weight[o * logical + c]);
+                into.bias(bias, b.iter().copied());
+            }
+        }
+        (Op::Recurrent { shape, cells }, Step::Recurrent { layer, .. }) => {
+            let w = &weights.rnn[*layer];
+            for (cell, w) in cells.iter().zip(std::iter::once(&w.forward).chain(&w.backward)) {
+                pack_cell(&mut into, shape, cell, w);
+            }
+        }
+        (Op::Classifier { input, classes, weights: to, bias }, _) => {
+            let Linear { weight, bias: b } = &weights.classifier;
+            pack_matrix(into.at(to), *input, *classes, |o, i| weight[o * input + i]);
+            into.bias(bias, b.iter().copied());
+        }
+        _ => unreachable!("a stage is made from its step"),
+    }
+}
+
+/// conv1 with norm2 folded in, the rest of norm2, and conv2.
+fn pack_dense(into: &mut Into<'_>, w: &DenseLayerWeights, eps: f64, (shape, channels): (&DenseShape, Channels), to: [&Range<usize>; 3]) {
+    let (scale, shift) = w.norm2.scale_shift(eps);
+    let (mid, inputs) = (scale.len(), w.conv1.len() / scale.len());
+    into.matrix(to[0], channels, shape.in_channels, mid, |o, c| finite(f64::from(w.conv1[o * inputs + c]) * scale[o]));
+    into.bias(to[1], shift.into_iter().map(finite));
+    let growth = w.conv2.len() / (9 * mid);
+    shape.pack_conv2(into.at(to[2]), |o, i| match o < growth && i < mid {
+        true => std::array::from_fn(|t| f64::from(w.conv2[(o * mid + i) * 9 + t])),
+        false => [0.0; 9],
+    });
+}
+
+/// Rows reordered so that the gates of 16 units lie side by side; both biases in one, but for GRU's n.
+fn pack_cell(into: &mut Into<'_>, shape: &CellShape, cell: &Cell, w: &RnnCell) {
+    let hidden = shape.hidden;
+    let row = |output: usize| {
+        let (gate, unit) = shape.gate_and_unit(output);
+        (unit < hidden).then_some((gate, gate * hidden + unit))
+    };
+    let outputs = shape.outputs();
+    let weight = |matrix: &[f32], k: usize, o: usize, i: usize| row(o).map_or(0.0, |(_, r)| matrix[r * k + i]);
+    pack_matrix(into.at(&cell.input), shape.input, outputs, |o, i| weight(&w.weight_ih, shape.input, o, i));
+    pack_matrix(into.at(&cell.hidden), hidden, outputs, |o, i| weight(&w.weight_hh, hidden, o, i));
+    let separate = |gate: usize| shape.gates == 3 && gate == 2;
+    let both = |r: usize| (f64::from(w.bias_ih[r]) + f64::from(w.bias_hh[r])) as f32;
+    into.bias(
+        &cell.bias,
+        (0..outputs).map(|o| row(o).map_or(0.0, |(gate, r)| if separate(gate) { w.bias_ih[r] } else { both(r) })),
+    );
+    into.bias(
+        &cell.hidden_bias,
+        (0..outputs).map(|o| row(o).map_or(0.0, |(gate, r)| if separate(gate) { w.bias_hh[r] } else { 0.0 })),
+    );
+}

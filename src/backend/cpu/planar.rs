@@ -1,0 +1,168 @@
+//! The 2-D network on one worker's arena: a few slices at a time from windowed pixels to slice vectors.
+
+use super::CpuBackend;
+use super::program::{GROUP, Op, Stage};
+use crate::observer::Observer;
+use crate::tensor::SliceSource;
+use crate::{Error, ErrorKind, Result};
+use radnet_kernels::cpu::attention::{AttentionWeights, attention_pool};
+use radnet_kernels::cpu::dense::{DenseShape, DenseWeights, dense_layer};
+use radnet_kernels::cpu::segmentation::{SegmentationWeights, segmentation_map};
+use radnet_kernels::cpu::stem::stem;
+use radnet_kernels::cpu::transition::{TransitionWeights, transition};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// What a scan's workers share.
+pub(super) struct Scan<'a> {
+    pub(super) source: &'a dyn SliceSource,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) done: AtomicUsize,
+}
+
+impl Scan<'_> {
+    fn check(&self) -> Result<()> {
+        match self.observer.cancelled() {
+            true => Err(Error::new(ErrorKind::Cancelled, "the host asked to stop")),
+            false => Ok(()),
+        }
+    }
+
+    fn finished(&self) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        self.observer.slices_done(done, self.source.slices());
+    }
+}
+
+/// Where the results of some consecutive slices go: one item per slice in each.
+pub(super) struct Outputs<'a> {
+    pub(super) pooled: &'a mut [f32],
+    pub(super) attention: &'a mut [Vec<f32>],
+    pub(super) segmentation: &'a mut [Vec<f32>],
+}
+
+impl Outputs<'_> {
+    /// Two halves at slice `at`; absent maps stay absent.
+    pub(super) fn split_at(&mut self, at: usize, vector: usize) -> (Outputs<'_>, Outputs<'_>) {
+        let (p0, p1) = self.pooled.split_at_mut(at * vector);
+        let (a0, a1) = self.attention.split_at_mut(at.min(self.attention.len()));
+        let (s0, s1) = self.segmentation.split_at_mut(at.min(self.segmentation.len()));
+        (
+            Outputs { pooled: p0, attention: a0, segmentation: s0 },
+            Outputs { pooled: p1, attention: a1, segmentation: s1 },
+        )
+    }
+}
+
+/// The memory of a run: an arena, and scratch for each of several workers when one slice is shared among them.
+pub(super) struct Memory<'a> {
+    pub(super) arena: &'a mut [f32],
+    pub(super) shared: Option<(&'a mut [f32], usize)>,
+}
+
+impl CpuBackend {
+    /// Runs the slices `first..first + count`, a group at a time.
+    pub(super) fn run_slices(&self, scan: &Scan<'_>, first: usize, count: usize, mut out: Outputs<'_>, mut memory: Memory<'_>) -> Result<()> {
+        let vector = self.slice_vector;
+        let mut done = 0;
+        while done < count {
+            let group = GROUP.min(count - done);
+            let (_, mut rest) = out.split_at(done, vector);
+            let (mut mine, _) = rest.split_at(group, vector);
+            for slot in 0..group {
+                scan.check()?;
+                let input = self.arena.input();
+                scan.source.write_slice(first + done + slot, &mut memory.arena[input]);
+                for stage in 0..self.program.single {
+                    self.run_stage(stage, slot, 1, &mut mine, &mut memory);
+                }
+            }
+            for stage in self.program.single..self.program.planar {
+                self.run_stage(stage, 0, group, &mut mine, &mut memory);
+            }
+            (0..group).for_each(|_| scan.finished());
+            done += group;
+        }
+        Ok(())
+    }
+
+    /// Runs one stage for the group's images `slot..slot + count`.
+    fn run_stage(&self, index: usize, slot: usize, count: usize, out: &mut Outputs<'_>, memory: &mut Memory<'_>) {
+        let stage = &self.program.stages[index];
+        let started = self.clocks.as_ref().map(|_| Instant::now());
+        match &stage.op {
+            Op::Dense { shape, .. } => {
+                let shape = DenseShape { images: count, ..*shape };
+                self.run_dense(index, &shape, slot, memory);
+            }
+            _ => (slot..slot + count).for_each(|image| self.run_image(index, stage, image, out, memory)),
+        }
+        if let (Some(clocks), Some(started)) = (&self.clocks, started) {
+            clocks.add(index, started, count);
+        }
+    }
+
+    fn run_dense(&self, index: usize, shape: &DenseShape, slot: usize, memory: &mut Memory<'_>) {
+        let stage = &self.program.stages[index];
+        let Op::Dense { scale, shift, conv1, bias1, conv2, .. } = &stage.op else { return };
+        let w = |range: &std::ops::Range<usize>| &self.packed[range.clone()];
+        let weights = DenseWeights { scale: w(scale), shift: w(shift), conv1: w(conv1), bias1: w(bias1), conv2: w(conv2) };
+        let slab = self.arena.slab(stage.block, slot, shape.images);
+        match &mut memory.shared {
+            Some((scratch, workers)) => dense_layer(self.isa, shape, &weights, &mut memory.arena[slab], scratch, *workers),
+            None => {
+                let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
+                dense_layer(self.isa, shape, &weights, slab, scratch, 1);
+            }
+        }
+    }
+
+    fn run_image(&self, index: usize, stage: &Stage, image: usize, out: &mut Outputs<'_>, memory: &mut Memory<'_>) {
+        let w = |range: &std::ops::Range<usize>| &self.packed[range.clone()];
+        let slab = self.arena.slab(stage.block, image, 1);
+        let own = self.arena.scratch(index);
+        match &stage.op {
+            Op::Stem { shape, weights, bias } => {
+                let weights = (w(weights), w(bias));
+                let [input, slab, own] = disjoint(memory.arena, [self.arena.input(), slab, own]);
+                let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+                stem(self.isa, shape, weights, input, slab, scratch, workers);
+            }
+            Op::Transition { shape, scale, shift, conv, .. } => {
+                let weights = TransitionWeights { scale: w(scale), shift: w(shift), conv: w(conv) };
+                let next = self.arena.slab(stage.block + 1, image, 1);
+                let [slab, next, own] = disjoint(memory.arena, [slab, next, own]);
+                let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+                transition(self.isa, shape, &weights, slab, next, scratch, workers);
+            }
+            Op::Segmentation { shape, head, scale, shift, conv, bias, .. } => {
+                let Some(map) = out.segmentation.get_mut(image) else { return };
+                let weights = SegmentationWeights { scale: w(scale), shift: w(shift), conv: w(conv), bias: w(bias) };
+                let area = self.input.area();
+                let dst = &mut map[head * area..(head + 1) * area];
+                let [slab, scratch] = disjoint(memory.arena, [slab, own]);
+                segmentation_map(self.isa, shape, &weights, slab, (dst, self.input.height, self.input.width), scratch);
+            }
+            Op::Attention { shape, channels, scale, shift, heads, bias } => {
+                let weights = AttentionWeights { scale: w(scale), shift: w(shift), heads: w(heads), bias: w(bias) };
+                let ranges = [slab, self.arena.attention(), self.arena.pooled(), own];
+                let [slab, attention, pooled, scratch] = disjoint(memory.arena, ranges);
+                attention_pool(self.isa, shape, &weights, slab, attention, pooled, scratch);
+                let vector = &mut out.pooled[image * self.slice_vector..][..self.slice_vector];
+                let logical = self.slice_vector / shape.heads;
+                for (to, from) in vector.chunks_exact_mut(logical).zip(pooled.chunks_exact(shape.channels)) {
+                    to.iter_mut().enumerate().for_each(|(c, v)| *v = from[channels.physical(c)]);
+                }
+                if let Some(map) = out.attention.get_mut(image) {
+                    map.copy_from_slice(attention);
+                }
+            }
+            Op::Dense { .. } | Op::Recurrent { .. } | Op::Classifier { .. } => {}
+        }
+    }
+}
+
+/// Buffers that the plan keeps apart while they live.
+fn disjoint<const N: usize>(arena: &mut [f32], ranges: [std::ops::Range<usize>; N]) -> [&mut [f32]; N] {
+    arena.get_disjoint_mut(ranges).unwrap_or_else(|e| unreachable!("the plan overlapped live buffers: {e}"))
+}

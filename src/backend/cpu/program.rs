@@ -1,0 +1,231 @@
+//! A network as the CPU runs it: each step with its padded shape, its place in the packed weights and its buffers.
+
+use super::channels::Channels;
+use crate::model::{Network, Step};
+use radnet_kernels::cpu::attention::{AttentionShape, Weighting};
+use radnet_kernels::cpu::dense::DenseShape;
+use radnet_kernels::cpu::layout::{matrix_len, pad, unaliased};
+use radnet_kernels::cpu::recurrent::CellShape;
+use radnet_kernels::cpu::segmentation::SegmentationShape;
+use radnet_kernels::cpu::stem::StemShape;
+use radnet_kernels::cpu::transition::TransitionShape;
+use std::ops::Range;
+
+/// Positions of a map below which slices run together, so that a layer's weights are read once for all of them.
+const SMALL_MAP: usize = 256;
+/// Slices that run together on small maps.
+pub(super) const GROUP: usize = 4;
+
+/// One step; ranges name floats of the packed weights.
+#[derive(Clone, Debug)]
+pub(super) enum Op {
+    Stem { shape: StemShape, weights: Range<usize>, bias: Range<usize> },
+    Dense { shape: DenseShape, channels: Channels, scale: Range<usize>, shift: Range<usize>, conv1: Range<usize>, bias1: Range<usize>, conv2: Range<usize> },
+    Segmentation { shape: SegmentationShape, channels: Channels, head: usize, scale: Range<usize>, shift: Range<usize>, conv: Range<usize>, bias: Range<usize> },
+    Transition { shape: TransitionShape, channels: Channels, scale: Range<usize>, shift: Range<usize>, conv: Range<usize> },
+    Attention { shape: AttentionShape, channels: Channels, scale: Range<usize>, shift: Range<usize>, heads: Range<usize>, bias: Range<usize> },
+    Recurrent { shape: CellShape, cells: Vec<Cell> },
+    Classifier { input: usize, classes: usize, weights: Range<usize>, bias: Range<usize> },
+}
+
+/// One direction of a recurrent layer.
+#[derive(Clone, Debug)]
+pub(super) struct Cell {
+    pub(super) input: Range<usize>,
+    pub(super) bias: Range<usize>,
+    pub(super) hidden: Range<usize>,
+    pub(super) hidden_bias: Range<usize>,
+}
+
+/// A step with its name, its block and its part of the packed weights.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    pub(super) name: String,
+    /// Index of the block whose slab it reads or, for the stem, writes.
+    pub(super) block: usize,
+    pub(super) op: Op,
+    pub(super) packed: Range<usize>,
+}
+
+/// A block's slab for one image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slab {
+    pub(super) pixels: usize,
+    pub(super) stride: usize,
+    /// Whether slices share this block's layers `GROUP` at a time.
+    pub(super) grouped: bool,
+}
+
+impl Slab {
+    pub(super) fn len(self) -> usize {
+        self.pixels * self.stride
+    }
+}
+
+/// The whole program.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    pub(super) stages: Vec<Stage>,
+    pub(super) slabs: Vec<Slab>,
+    /// Stages that slices go through one at a time; the other 2-D stages take a group.
+    pub(super) single: usize,
+    /// Stages of the 2-D network; the rest see whole scans.
+    pub(super) planar: usize,
+    /// Floats of all packed weights.
+    pub(super) packed_len: usize,
+}
+
+/// Hands out ranges of the packed weights, each on a cache line.
+struct Places(usize);
+
+impl Places {
+    fn take(&mut self, len: usize) -> Range<usize> {
+        let start = self.0;
+        self.0 += len.next_multiple_of(16);
+        start..start + len
+    }
+}
+
+impl Program {
+    pub(super) fn new(network: &Network) -> Self {
+        let blocks = block_channels(network);
+        let slabs = block_slabs(network, &blocks);
+        let mut places = Places(0);
+        let mut stages = Vec::new();
+        let mut heads = 0;
+        for step in &network.steps {
+            let start = places.0;
+            let (name, block, op) = stage(step, &blocks, &slabs, &mut places, &mut heads);
+            stages.push(Stage { name, block, op, packed: start..places.0 });
+        }
+        let is_planar = |s: &Stage| !matches!(s.op, Op::Recurrent { .. } | Op::Classifier { .. });
+        let planar = stages.iter().take_while(|s| is_planar(s)).count();
+        let enters_group = |s: &Stage| slabs[s.block].grouped && !matches!(s.op, Op::Stem { .. });
+        let single = stages[..planar].iter().position(enters_group).unwrap_or(planar);
+        Self { stages, slabs, single, planar, packed_len: places.0 }
+    }
+}
+
+/// The channels of every block.
+fn block_channels(network: &Network) -> Vec<Channels> {
+    let mut blocks: Vec<Channels> = Vec::new();
+    for step in &network.steps {
+        match *step {
+            Step::Stem { out_channels, .. } => blocks.push(Channels { base: out_channels, growth: 1 }),
+            Step::Transition { out_channels, .. } => blocks.push(Channels { base: out_channels, growth: 1 }),
+            Step::DenseLayer { block, growth, .. } => blocks[block - 1].growth = growth,
+            _ => {}
+        }
+    }
+    blocks
+}
+
+/// The slab of every block, wide enough for its last layer.
+fn block_slabs(network: &Network, blocks: &[Channels]) -> Vec<Slab> {
+    let mut slabs: Vec<Slab> = Vec::new();
+    for step in &network.steps {
+        match *step {
+            Step::Stem { out_channels: channels, output: extent, .. } | Step::Transition { out_channels: channels, output: extent, .. } => {
+                // A small map makes all later ones small: the pools only shrink them.
+                let grouped = extent.area() <= SMALL_MAP;
+                slabs.push(Slab { pixels: extent.area(), stride: unaliased(pad(channels)), grouped });
+            }
+            Step::DenseLayer { block, in_channels, growth, .. } => {
+                slabs[block - 1].stride = unaliased(blocks[block - 1].padded(in_channels + growth));
+            }
+            _ => {}
+        }
+    }
+    slabs
+}
+
+fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &mut Places, heads: &mut usize) -> (String, usize, Op) {
+    match *step {
+        Step::Stem { in_channels, out_channels, input, .. } => {
+            let shape = StemShape {
+                channels: in_channels,
+                height: input.height,
+                width: input.width,
+                out_channels: pad(out_channels),
+                slab_stride: slabs[0].stride,
+            };
+            let weights = places.take(matrix_len(shape.k(), shape.out_channels));
+            ("stem".into(), 0, Op::Stem { shape, weights, bias: places.take(shape.out_channels) })
+        }
+        Step::DenseLayer { block, layer, in_channels, mid_channels, growth, extent } => {
+            let (index, channels) = (block - 1, blocks[block - 1]);
+            let shape = DenseShape {
+                images: 1,
+                height: extent.height,
+                width: extent.width,
+                slab_stride: slabs[index].stride,
+                in_channels: channels.padded(in_channels),
+                mid: pad(mid_channels),
+                growth: pad(growth),
+            };
+            let (scale, shift) = (places.take(shape.in_channels), places.take(shape.in_channels));
+            let conv1 = places.take(matrix_len(shape.in_channels, shape.mid));
+            let (bias1, conv2) = (places.take(shape.mid), places.take(shape.conv2_len()));
+            (format!("block {block} layer {layer}"), index, Op::Dense { shape, channels, scale, shift, conv1, bias1, conv2 })
+        }
+        Step::Segmentation { block, channels, extent } => {
+            let (index, map) = (block - 1, blocks[block - 1]);
+            let k = map.padded(channels);
+            let shape = SegmentationShape { height: extent.height, width: extent.width, channels: k, slab_stride: slabs[index].stride };
+            let (scale, shift, conv, bias) = (places.take(k), places.take(k), places.take(matrix_len(k, 1)), places.take(pad(1)));
+            *heads += 1;
+            let op = Op::Segmentation { shape, channels: map, head: *heads - 1, scale, shift, conv, bias };
+            (format!("segmentation {block}"), index, op)
+        }
+        Step::Transition { block, in_channels, out_channels, input, .. } => {
+            let (index, channels) = (block - 1, blocks[block - 1]);
+            let shape = TransitionShape {
+                height: input.height,
+                width: input.width,
+                in_channels: channels.padded(in_channels),
+                src_stride: slabs[index].stride,
+                out_channels: pad(out_channels),
+                dst_stride: slabs[block].stride,
+            };
+            let (scale, shift) = (places.take(shape.in_channels), places.take(shape.in_channels));
+            let conv = places.take(matrix_len(shape.in_channels, shape.out_channels));
+            (format!("transition {block}"), index, Op::Transition { shape, channels, scale, shift, conv })
+        }
+        Step::AttentionPool { channels, heads, softmax, extent } => {
+            let index = slabs.len() - 1;
+            let weighting = match (heads, softmax) {
+                (0, _) => Weighting::Mean,
+                (_, true) => Weighting::Softmax,
+                (_, false) => Weighting::Sigmoid,
+            };
+            let shape = AttentionShape {
+                height: extent.height,
+                width: extent.width,
+                channels: blocks[index].padded(channels),
+                slab_stride: slabs[index].stride,
+                heads: heads.max(1),
+                weighting,
+            };
+            let (scale, shift) = (places.take(shape.channels), places.take(shape.channels));
+            let (heads, bias) = (places.take(matrix_len(shape.channels, heads)), places.take(pad(heads)));
+            ("attention".into(), index, Op::Attention { shape, channels: blocks[index], scale, shift, heads, bias })
+        }
+        Step::Recurrent { layer, input, hidden, gates, bidirectional } => {
+            let shape = CellShape { input, hidden, gates };
+            let outputs = shape.outputs();
+            let cells = (0..1 + usize::from(bidirectional))
+                .map(|_| Cell {
+                    input: places.take(matrix_len(input, outputs)),
+                    bias: places.take(outputs),
+                    hidden: places.take(matrix_len(hidden, outputs)),
+                    hidden_bias: places.take(outputs),
+                })
+                .collect();
+            (format!("recurrent {layer}"), 0, Op::Recurrent { shape, cells })
+        }
+        Step::Classifier { input, classes } => {
+            let (weights, bias) = (places.take(matrix_len(input, classes)), places.take(pad(classes)));
+            ("classifier".into(), 0, Op::Classifier { input, classes, weights, bias })
+        }
+    }
+}

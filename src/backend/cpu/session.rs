@@ -1,0 +1,115 @@
+//! A session: the memory of one scan at a time, and how a scan is shared among threads.
+
+use super::CpuBackend;
+use super::arena::scratch_len;
+use super::planar::{Memory, Outputs, Scan};
+use super::sequence::Sequence;
+use crate::backend::{BackendSession, ScanMaps};
+use crate::observer::Observer;
+use crate::tensor::SliceSource;
+use crate::{Error, ErrorKind, Result};
+use radnet_kernels::Buffer;
+use std::sync::atomic::AtomicUsize;
+
+/// Arenas for every thread, shared scratch for slices that several threads work on, and the buffers of the recurrence.
+pub(super) struct CpuSession<'a> {
+    backend: &'a CpuBackend,
+    arenas: Vec<Buffer>,
+    shared: Buffer,
+    sequence: Sequence,
+}
+
+impl<'a> CpuSession<'a> {
+    pub(super) fn new(backend: &'a CpuBackend) -> Result<Self> {
+        let threads = backend.threads;
+        let shared = match threads {
+            1 => 0,
+            _ => backend.program.stages.iter().map(|s| scratch_len(&s.op, threads) * threads).max().unwrap_or(0),
+        };
+        let arenas = (0..threads).map(|_| zeroed(backend.arena.plan.len())).collect::<Result<_>>()?;
+        Ok(Self { backend, arenas, shared: zeroed(shared)?, sequence: Sequence::default() })
+    }
+
+    /// Whole rounds of slices go one to a thread; what is left over (all of a scan shorter than the threads) is shared slice by slice.
+    fn run(&mut self, scan: &Scan<'_>, out: &mut Outputs<'_>) -> Result<()> {
+        let backend = self.backend;
+        let (slices, threads) = (scan.source.slices(), backend.threads);
+        let alone = slices / threads * threads;
+        let (mut left, right) = out.split_at(alone, backend.slice_vector);
+        if alone > 0 {
+            spread(backend, scan, 0, alone / threads, &mut left, &mut self.arenas)?;
+        }
+        let memory = Memory { arena: &mut self.arenas[0], shared: (threads > 1).then_some((&mut self.shared[..], threads)) };
+        backend.run_slices(scan, alone, slices - alone, right, memory)
+    }
+}
+
+/// Gives `each` slices from `first` on to every arena's thread.
+fn spread(
+    backend: &CpuBackend,
+    scan: &Scan<'_>,
+    first: usize,
+    each: usize,
+    out: &mut Outputs<'_>,
+    arenas: &mut [Buffer],
+) -> Result<()> {
+    if let [arena] = arenas {
+        let (all, _) = out.split_at(each, backend.slice_vector);
+        return backend.run_slices(scan, first, each, all, Memory { arena, shared: None });
+    }
+    let half = arenas.len() / 2;
+    let (a0, a1) = arenas.split_at_mut(half);
+    let (mut o0, mut o1) = out.split_at(half * each, backend.slice_vector);
+    let (left, right) = rayon::join(
+        || spread(backend, scan, first, each, &mut o0, a0),
+        || spread(backend, scan, first + half * each, each, &mut o1, a1),
+    );
+    left.and(right)
+}
+
+impl BackendSession for CpuSession<'_> {
+    fn pool_slices(
+        &mut self,
+        scan: &dyn SliceSource,
+        observer: &dyn Observer,
+        pooled: &mut [f32],
+        maps: Option<&mut ScanMaps>,
+    ) -> Result<()> {
+        let backend = self.backend;
+        let (slices, extent) = (scan.slices(), scan.extent());
+        if slices == 0 || scan.channels() != backend.channels || extent != backend.input || pooled.len() != slices * backend.slice_vector {
+            let message = format!(
+                "a scan of {slices} slices [{}, {}, {}] and room for {} numbers do not fit this network",
+                scan.channels(),
+                extent.height,
+                extent.width,
+                pooled.len()
+            );
+            return Err(Error::new(ErrorKind::Device, message));
+        }
+        let (mut attention, mut segmentation): (&mut [Vec<f32>], &mut [Vec<f32>]) = (&mut [], &mut []);
+        if let Some(maps) = maps {
+            backend.prepare_maps(slices, maps)?;
+            (attention, segmentation) = (&mut maps.attention, &mut maps.segmentation);
+        }
+        let mut out = Outputs { pooled, attention, segmentation };
+        let scan = Scan { source: scan, observer, done: AtomicUsize::new(0) };
+        backend.install(|| self.run(&scan, &mut out))
+    }
+
+    fn classify(&mut self, pooled: &[f32], logits: &mut [f32]) -> Result<()> {
+        let backend = self.backend;
+        let slices = pooled.len() / backend.slice_vector;
+        if slices == 0 || pooled.len() != slices * backend.slice_vector || logits.len() != slices * backend.classes {
+            let message = format!("{} pooled numbers and {} logits do not fit this network", pooled.len(), logits.len());
+            return Err(Error::new(ErrorKind::Device, message));
+        }
+        let sequence = &mut self.sequence;
+        backend.install(|| backend.run_sequence(pooled, logits, sequence));
+        Ok(())
+    }
+}
+
+fn zeroed(len: usize) -> Result<Buffer> {
+    Buffer::zeroed(len).ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no memory for a buffer of {len} floats")))
+}

@@ -1,0 +1,67 @@
+//! Where the time goes: what each step of the program costs, measured only when asked for.
+
+use super::program::{Op, Program, Slab};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// One step's share of the work since the last reset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageTime {
+    /// "stem", "block 1 layer 3", "transition 2", "attention", "recurrent 0", "classifier".
+    pub name: String,
+    /// Time spent in it, summed over threads, in nanoseconds.
+    pub ns: u64,
+    /// How often it ran, counted in slices (scans for the recurrence and the classifier).
+    pub runs: u64,
+    /// Floating-point operations of one run as a direct convolution counts them.
+    pub flop: u64,
+    /// Bytes of activations and weights that one run must move at the least.
+    pub bytes: u64,
+}
+
+/// Counters beside a program's stages.
+#[derive(Debug)]
+pub(super) struct Clocks(Vec<(AtomicU64, AtomicU64)>);
+
+impl Clocks {
+    pub(super) fn new(program: &Program) -> Self {
+        Self(program.stages.iter().map(|_| Default::default()).collect())
+    }
+
+    pub(super) fn add(&self, stage: usize, started: Instant, runs: usize) {
+        let ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.0[stage].0.fetch_add(ns, Ordering::Relaxed);
+        self.0[stage].1.fetch_add(runs as u64, Ordering::Relaxed);
+    }
+
+    /// The figures so far; the counters start again from zero.
+    pub(super) fn take(&self, program: &Program) -> Vec<StageTime> {
+        let figures = program.stages.iter().zip(&self.0).map(|(stage, (ns, runs))| {
+            let (flop, activations) = work(&stage.op, program.slabs.get(stage.block));
+            StageTime {
+                name: stage.name.clone(),
+                ns: ns.swap(0, Ordering::Relaxed),
+                runs: runs.swap(0, Ordering::Relaxed),
+                flop,
+                bytes: 4 * (activations + stage.packed.len()) as u64,
+            }
+        });
+        figures.collect()
+    }
+}
+
+/// FLOP and floats of activations read and written, for one image (for one slice in the recurrence).
+fn work(op: &Op, slab: Option<&Slab>) -> (u64, usize) {
+    let pixels = slab.map_or(0, |s| s.pixels);
+    match op {
+        Op::Stem { shape, .. } => (shape.flop(), shape.channels * shape.height * shape.width + pixels * shape.out_channels),
+        Op::Dense { shape, .. } => (shape.flop(), pixels * (shape.in_channels + shape.growth)),
+        Op::Segmentation { shape, .. } => (2 * (pixels * shape.channels) as u64, pixels * shape.channels),
+        Op::Transition { shape, .. } => (shape.flop(), pixels * shape.in_channels + pixels / 4 * shape.out_channels),
+        Op::Attention { shape, .. } => (4 * (pixels * shape.channels * shape.heads) as u64, pixels * shape.channels),
+        Op::Recurrent { shape, cells } => {
+            ((2 * cells.len() * shape.gates * shape.hidden * (shape.input + shape.hidden)) as u64, shape.input + shape.hidden)
+        }
+        Op::Classifier { input, classes, .. } => (2 * (input * classes) as u64, input + classes),
+    }
+}
