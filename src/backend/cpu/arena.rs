@@ -32,11 +32,8 @@ impl ArenaPlan {
                 _ => {}
             }
         }
-        let mut requests = vec![
-            request("input", input, 0, 0),
-            request("attention map", map, last, last),
-            request("pooled", pooled, last, last),
-        ];
+        let mut requests =
+            vec![request("input", input, 0, 0), request("attention map", map, last, last), request("pooled", pooled, last, last)];
         for (block, slab) in program.slabs.iter().enumerate() {
             let reads = |i: &usize| planar[*i].block == block;
             let entry = (0..planar.len()).find(reads).unwrap_or(0).saturating_sub(usize::from(block > 0));
@@ -83,10 +80,9 @@ impl ArenaPlan {
 pub(super) fn scratch_len(op: &Op, workers: usize) -> usize {
     match op {
         Op::Stem { shape, .. } => shape.scratch_len(),
-        Op::Dense { shape, .. } => (1..=GROUP)
-            .map(|images| radnet_kernels::cpu::dense::DenseShape { images, ..*shape }.scratch_len(workers))
-            .max()
-            .unwrap_or(0),
+        Op::Dense { shape, .. } => {
+            (1..=GROUP).map(|images| radnet_kernels::cpu::dense::DenseShape { images, ..*shape }.scratch_len(workers)).max().unwrap_or(0)
+        }
         Op::Segmentation { shape, .. } => shape.scratch_len(),
         Op::Transition { shape, .. } => shape.scratch_len(),
         Op::Attention { shape, .. } => shape.scratch_len(),

@@ -137,12 +137,6 @@ fn pack_cell(into: &mut Into<'_>, shape: &CellShape, cell: &Cell, w: &RnnCell) {
     pack_matrix(into.at(&cell.hidden), hidden, outputs, |o, i| weight(&w.weight_hh, hidden, o, i));
     let separate = |gate: usize| shape.gates == 3 && gate == 2;
     let both = |r: usize| (f64::from(w.bias_ih[r]) + f64::from(w.bias_hh[r])) as f32;
-    into.bias(
-        &cell.bias,
-        (0..outputs).map(|o| row(o).map_or(0.0, |(gate, r)| if separate(gate) { w.bias_ih[r] } else { both(r) })),
-    );
-    into.bias(
-        &cell.hidden_bias,
-        (0..outputs).map(|o| row(o).map_or(0.0, |(gate, r)| if separate(gate) { w.bias_hh[r] } else { 0.0 })),
-    );
+    into.bias(&cell.bias, (0..outputs).map(|o| row(o).map_or(0.0, |(gate, r)| if separate(gate) { w.bias_ih[r] } else { both(r) })));
+    into.bias(&cell.hidden_bias, (0..outputs).map(|o| row(o).map_or(0.0, |(gate, r)| if separate(gate) { w.bias_hh[r] } else { 0.0 })));
 }

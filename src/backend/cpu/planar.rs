@@ -47,10 +47,7 @@ impl Outputs<'_> {
         let (p0, p1) = self.pooled.split_at_mut(at * vector);
         let (a0, a1) = self.attention.split_at_mut(at.min(self.attention.len()));
         let (s0, s1) = self.segmentation.split_at_mut(at.min(self.segmentation.len()));
-        (
-            Outputs { pooled: p0, attention: a0, segmentation: s0 },
-            Outputs { pooled: p1, attention: a1, segmentation: s1 },
-        )
+        (Outputs { pooled: p0, attention: a0, segmentation: s0 }, Outputs { pooled: p1, attention: a1, segmentation: s1 })
     }
 }
 
@@ -62,7 +59,14 @@ pub(super) struct Memory<'a> {
 
 impl CpuBackend {
     /// Runs the slices `first..first + count`, a group at a time.
-    pub(super) fn run_slices(&self, scan: &Scan<'_>, first: usize, count: usize, mut out: Outputs<'_>, mut memory: Memory<'_>) -> Result<()> {
+    pub(super) fn run_slices(
+        &self,
+        scan: &Scan<'_>,
+        first: usize,
+        count: usize,
+        mut out: Outputs<'_>,
+        mut memory: Memory<'_>,
+    ) -> Result<()> {
         let vector = self.slice_vector;
         let mut done = 0;
         while done < count {

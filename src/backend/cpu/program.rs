@@ -19,13 +19,54 @@ pub(super) const GROUP: usize = 4;
 /// One step; ranges name floats of the packed weights.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Stem { shape: StemShape, weights: Range<usize>, bias: Range<usize> },
-    Dense { shape: DenseShape, channels: Channels, scale: Range<usize>, shift: Range<usize>, conv1: Range<usize>, bias1: Range<usize>, conv2: Range<usize> },
-    Segmentation { shape: SegmentationShape, channels: Channels, head: usize, scale: Range<usize>, shift: Range<usize>, conv: Range<usize>, bias: Range<usize> },
-    Transition { shape: TransitionShape, channels: Channels, scale: Range<usize>, shift: Range<usize>, conv: Range<usize> },
-    Attention { shape: AttentionShape, channels: Channels, scale: Range<usize>, shift: Range<usize>, heads: Range<usize>, bias: Range<usize> },
-    Recurrent { shape: CellShape, cells: Vec<Cell> },
-    Classifier { input: usize, classes: usize, weights: Range<usize>, bias: Range<usize> },
+    Stem {
+        shape: StemShape,
+        weights: Range<usize>,
+        bias: Range<usize>,
+    },
+    Dense {
+        shape: DenseShape,
+        channels: Channels,
+        scale: Range<usize>,
+        shift: Range<usize>,
+        conv1: Range<usize>,
+        bias1: Range<usize>,
+        conv2: Range<usize>,
+    },
+    Segmentation {
+        shape: SegmentationShape,
+        channels: Channels,
+        head: usize,
+        scale: Range<usize>,
+        shift: Range<usize>,
+        conv: Range<usize>,
+        bias: Range<usize>,
+    },
+    Transition {
+        shape: TransitionShape,
+        channels: Channels,
+        scale: Range<usize>,
+        shift: Range<usize>,
+        conv: Range<usize>,
+    },
+    Attention {
+        shape: AttentionShape,
+        channels: Channels,
+        scale: Range<usize>,
+        shift: Range<usize>,
+        heads: Range<usize>,
+        bias: Range<usize>,
+    },
+    Recurrent {
+        shape: CellShape,
+        cells: Vec<Cell>,
+    },
+    Classifier {
+        input: usize,
+        classes: usize,
+        weights: Range<usize>,
+        bias: Range<usize>,
+    },
 }
 
 /// One direction of a recurrent layer.

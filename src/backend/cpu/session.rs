@@ -45,14 +45,7 @@ impl<'a> CpuSession<'a> {
 }
 
 /// Gives `each` slices from `first` on to every arena's thread.
-fn spread(
-    backend: &CpuBackend,
-    scan: &Scan<'_>,
-    first: usize,
-    each: usize,
-    out: &mut Outputs<'_>,
-    arenas: &mut [Buffer],
-) -> Result<()> {
+fn spread(backend: &CpuBackend, scan: &Scan<'_>, first: usize, each: usize, out: &mut Outputs<'_>, arenas: &mut [Buffer]) -> Result<()> {
     if let [arena] = arenas {
         let (all, _) = out.split_at(each, backend.slice_vector);
         return backend.run_slices(scan, first, each, all, Memory { arena, shared: None });
@@ -60,10 +53,8 @@ fn spread(
     let half = arenas.len() / 2;
     let (a0, a1) = arenas.split_at_mut(half);
     let (mut o0, mut o1) = out.split_at(half * each, backend.slice_vector);
-    let (left, right) = rayon::join(
-        || spread(backend, scan, first, each, &mut o0, a0),
-        || spread(backend, scan, first + half * each, each, &mut o1, a1),
-    );
+    let (left, right) =
+        rayon::join(|| spread(backend, scan, first, each, &mut o0, a0), || spread(backend, scan, first + half * each, each, &mut o1, a1));
     left.and(right)
 }
 
