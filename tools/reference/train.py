@@ -7,9 +7,9 @@
     train.py export   --work DIR --out FILE --version V         the model file (F16)
 
 The work folder holds phantoms that `radnet-phantom export` wrote (256 × 256 unless said otherwise):
-    train256   --seeds 1000..1130            stage 1
-    scans256   --seeds 2000..2090            stage 2
-    valid256   --seeds 3000..3030            choice of stage 2's epoch and of the threshold
+    train256   --seeds 1000..1124            stage 1, seeds 1000 to 1999
+    scans256   --seeds 2000..2060            stage 2, seeds 2000 to 2999
+    valid256   --seeds 3000..3024            choice of stage 2's epoch and of the threshold, seeds 3000 to 3999
     heldout    --seeds 9000..9077 --shift    evaluation; nothing is chosen on it
 """
 
@@ -85,8 +85,8 @@ def stage1_model(args: argparse.Namespace) -> tuple[RadNet, list[dict]]:
 
 def scans(args: argparse.Namespace) -> None:
     model, log = stage1_model(args)
-    fitted = stage2.encode(model, data.read_scans(args.work / "scans256", SIZE, range(2000, 2000 + args.scans)), args.work / "vectors")
-    validation = stage2.encode(model, data.read_scans(args.work / "valid256", SIZE, range(3000, 3000 + args.validation)), args.work / "vectors")
+    fitted = stage2.encode(model, data.read_scans(args.work / "scans256", SIZE, range(2000, 3000)), args.work / "vectors")
+    validation = stage2.encode(model, data.read_scans(args.work / "valid256", SIZE, range(3000, 4000)), args.work / "vectors")
     print(f"stage 2: {len(fitted)} scans, {sum(s.positive for s in fitted)} bleeding; validation {len(validation)}", flush=True)
     epochs = stage2.train(model, fitted, validation, args.epochs, SEED)
     model.config["thresholds"]["any"] = choose_threshold(model, validation)
@@ -143,7 +143,7 @@ def main() -> None:
 
     command(warmup, seconds=1500.0, slices=1600)
     command(slices, seconds=2400.0, whole_seconds=1200.0)
-    command(scans, scans=90, validation=30, epochs=40, calibration=256)
+    command(scans, epochs=40, calibration=256)
     command(evaluate, limit=77)
     command(export, out=Path("radnet-demo.safetensors"), version="0")
     args = parser.parse_args()

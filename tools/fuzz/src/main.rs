@@ -3,6 +3,7 @@
 //! A target mutates valid inputs with knowledge of their structure and hands them to the library. A run passes when the library
 //! returns a value or an error; a panic, a hang or memory beyond the limit fails, named by the seed that repeats it.
 
+mod dicom;
 mod drive;
 mod rng;
 mod safetensors;
@@ -21,6 +22,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Target {
+    /// DICOM slices, from the file to the pixels.
+    Dicom(Common),
     /// Model files.
     Safetensors(Common),
 }
@@ -54,6 +57,7 @@ impl Common {
 fn main() -> ExitCode {
     let Arguments { target } = Arguments::parse();
     let passed = match &target {
+        Target::Dicom(common) => dicom::Target::new(&common.start).map(|target| drive(common.plan(), |seed| target.run(seed))),
         Target::Safetensors(common) => safetensors::Target::new(&common.start).map(|target| drive(common.plan(), |seed| target.run(seed))),
     };
     match passed {

@@ -54,7 +54,7 @@ def train(model: RadNet, scans: list[Encoded], validation: list[Encoded], epochs
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     n = model.config["scan"]["n"]
-    parameters = [*model.rnn.parameters(), *model.classifier.parameters()]
+    parameters = [p.requires_grad_(True) for p in (*model.rnn.parameters(), *model.classifier.parameters())]
     optimiser = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=3e-2)
     mean_rate = float(torch.cat([s.label for s in scans]).mean())
     weight = torch.tensor(math.sqrt((1 - mean_rate) / max(mean_rate, 1e-3)))
