@@ -2,9 +2,11 @@
 
 use crate::fixture::{Case, Sample, cases, torch_f32_rms_dz};
 use radnet::Unobserved;
+use radnet::backend::cpu::{CpuBackend, CpuOptions};
 use radnet::backend::reference::Reference;
 use radnet::backend::{Backend, ScanMaps};
 use radnet::decision::{decide, sigmoid};
+use radnet_kernels::Isa;
 
 /// |Δz| relative to max(1, |z|) (spec: model, "Tolerances").
 const LOGIT: f64 = 1e-3;
@@ -80,10 +82,21 @@ fn check(make: &dyn Fn(&Case) -> Box<dyn Backend>) {
         check_maps(&case, &maps);
     }
     let (rms, bound) = ((sumsq / f64::from(count)).sqrt(), RMS * torch_f32_rms_dz());
+    eprintln!("rms of dz {rms:.3e}, PyTorch float32 {:.3e}", torch_f32_rms_dz());
     assert!(rms <= bound, "rms of dz {rms:.3e}, allowed {bound:.3e}");
 }
 
 #[test]
 fn the_reference_agrees_with_pytorch() {
     check(&|case| Box::new(Reference::new(case.model.clone())));
+}
+
+#[test]
+fn the_cpu_agrees_with_pytorch_on_every_tier() {
+    for isa in Isa::available() {
+        check(&|case| {
+            let options = CpuOptions { isa: Some(isa.name().to_owned()), threads: 2, ..CpuOptions::default() };
+            Box::new(CpuBackend::new(&case.model.network, &case.model.weights, options).unwrap())
+        });
+    }
 }

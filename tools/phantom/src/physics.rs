@@ -151,7 +151,7 @@ fn add_enlarged(hu: &mut [f32], n: usize, image: &[f32]) {
 }
 
 /// Gaussian blur with standard deviation `sigma` pixels, as a separable five-tap filter; edges are repeated.
-pub fn blur(image: &mut Vec<f32>, n: usize, sigma: f32) {
+pub fn blur(image: &mut [f32], n: usize, sigma: f32) {
     let w = |k: f32| crate::math::exp(-0.5 * k * k / (sigma * sigma).max(1e-4));
     let (a, b) = (w(1.0), w(2.0));
     let total = 1.0 + 2.0 * (a + b);

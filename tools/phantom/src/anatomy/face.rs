@@ -42,10 +42,10 @@ impl Surroundings {
             return mix(self.mastoid(q, noise, bone), AIR_HU, smooth(0.4, -0.4, sinus));
         }
         let below = -d.floor;
-        if d.vault > 0.0 || (q.z < 6.0 && d.vault > -14.0) {
-            if let Some(hu) = self.base(q, below, d, noise) {
-                return hu;
-            }
+        if (d.vault > 0.0 || (q.z < 6.0 && d.vault > -14.0))
+            && let Some(hu) = self.base(q, below, d, noise)
+        {
+            return hu;
         }
         if q.z < 12.0
             && let Some(hu) = self.facial(q, noise)
