@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub struct Stage {
     /// `stem`, `block{b}`, `segmentation{b}`, `transition{b}`, `features`, `attention`, `pooled`, `rnn`, `logits`.
     pub name: String,
-    /// [channels, height, width] for maps, [length] for the slice vector, [slices, length] for what follows it.
+    /// `[channels, height, width]` for maps, `[length]` for the slice vector, `[slices, length]` for what follows it.
     pub shape: Vec<usize>,
     /// The elements.
     pub values: Vec<f64>,

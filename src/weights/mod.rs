@@ -88,7 +88,7 @@ pub struct SegmentationWeights {
 pub struct Linear {
     /// [out, in].
     pub weight: Vec<f32>,
-    /// [out].
+    /// `[out]`.
     pub bias: Vec<f32>,
 }
 
@@ -99,9 +99,9 @@ pub struct RnnCell {
     pub weight_ih: Vec<f32>,
     /// [gates · hidden, hidden].
     pub weight_hh: Vec<f32>,
-    /// [gates · hidden].
+    /// `[gates · hidden]`.
     pub bias_ih: Vec<f32>,
-    /// [gates · hidden].
+    /// `[gates · hidden]`.
     pub bias_hh: Vec<f32>,
 }
 
@@ -129,7 +129,7 @@ pub struct Weights {
     pub attention: Option<Linear>,
     /// In order, empty without recurrence.
     pub rnn: Vec<RnnLayer>,
-    /// [classes, D].
+    /// `[classes, D]`.
     pub classifier: Linear,
 }
 

@@ -51,7 +51,7 @@ impl Noise {
         let ease = |t: f32| t * t * t * (t * (t * 6.0 - 15.0) + 10.0);
         let corner = |i: i32, j: i32, k: i32| {
             let node = wrap(x + i) + SIDE * (wrap(y + j) + SIDE * wrap(z + k));
-            let value = |shift: usize| self.lattice[(node + shift) % self.lattice.len()];
+            let value = |shift: usize| self.lattice[(node + shift) & (SIDE * SIDE * SIDE - 1)];
             v3(value(0), value(7919), value(16_127)).unit().dot(off - v3(i as f32, j as f32, k as f32))
         };
         let along = |j: i32, k: i32| mix(corner(0, j, k), corner(1, j, k), ease(off.x));

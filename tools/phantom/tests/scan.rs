@@ -49,10 +49,10 @@ fn labels_follow_the_mask() {
 #[test]
 fn a_type_that_is_asked_for_is_there() {
     for kind in Kind::ALL {
-        let found = (40..46)
+        let found = (40..44)
             .filter(|&seed| Scan::generate(&small(seed, BleedChoice::Of(kind))).slices.iter().any(|s| s.labels().any(|l| l == kind)))
             .count();
-        assert!(found >= 4, "{} in {found} of 6", kind.name());
+        assert!(found >= 3, "{} in {found} of 4", kind.name());
     }
 }
 
