@@ -126,6 +126,18 @@ fn damage_is_never_silent() {
     }
 }
 
+/// A slice whose header is whole belongs to its series, so that series is what fails.
+#[test]
+fn a_slice_with_cut_pixels_fails_its_series() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = scan(dir.path(), "1.2.3", 6);
+    let whole = fs::read(&paths[2]).unwrap();
+    fs::write(&paths[2], &whole[..whole.len() - 100]).unwrap();
+    let outcome = only(find(&[dir.path()]));
+    let error = outcome.result.and_then(|s| s.read(&pool(2), &Unobserved)).unwrap_err();
+    assert_eq!((error.kind(), error.path()), (ErrorKind::CorruptFile, Some(paths[2].as_path())));
+}
+
 /// One broken file does not take another study with it.
 #[test]
 fn damage_stays_where_it_is() {

@@ -219,7 +219,8 @@ fn pool_files(sources: &mut [Source]) -> BTreeMap<usize, Vec<Vec<SliceHeader>>> 
 
 /// Says of each series that damaged files lie among its slices.
 fn warn_of_damage(outcomes: &mut [StudyOutcome], problems: &[Error]) {
-    let damaged: Vec<&Path> = problems.iter().filter_map(|e| e.path()?.parent()).collect();
+    let damage = |e: &&Error| matches!(e.kind(), ErrorKind::CorruptFile | ErrorKind::Io | ErrorKind::TooLarge);
+    let damaged: Vec<&Path> = problems.iter().filter(damage).filter_map(|e| e.path()?.parent()).collect();
     if damaged.is_empty() {
         return;
     }

@@ -29,9 +29,9 @@ pub struct DecodedSlice {
 /// Reads what a file says about itself. Only the part in front of the pixel data is read, growing from 64 KB as far as it has to.
 ///
 /// A file that is no DICOM, a DICOMDIR, and DICOM without pixel data are [`FileContent::NotAnImage`]. [`FileContent::Broken`] carries
-/// `corrupt_file` for damage and contradictions (pixel data cut short is damage), `too_large` for a limit, `io`, and `no_usable_series`
-/// for multi-frame CT. What concerns pixels alone (codec, rescale, colour) is left to [`decode_slice`], so that objects which are never
-/// decoded, such as localizers and dose sheets, can be told apart and dropped first.
+/// `corrupt_file` for damage and contradictions in front of the pixel data, `too_large` for a limit, `io`, and `no_usable_series`
+/// for multi-frame CT. What concerns pixels alone (codec, rescale, colour, data cut short) is left to [`decode_slice`], so that damage is blamed on the series it belongs to,
+/// and objects which are never decoded, such as localizers and dose sheets, can be told apart and dropped first.
 pub fn read_header(path: &Path, limits: &Limits) -> FileContent {
     match header_of(path, limits) {
         Ok(content) => content,
