@@ -87,7 +87,8 @@ fn orientations_that_are_not_axial() {
 
 #[test]
 fn geometry_that_makes_no_sense_names_the_tag() {
-    let cases: [(&str, fn(&mut SliceHeader)); 6] = [
+    type Damage = fn(&mut SliceHeader);
+    let cases: [(&str, Damage); 6] = [
         ("(0020,0037)", |h| h.image_orientation = None),
         ("(0020,0037)", |h| h.image_orientation = Some([0.0; 6])),
         ("(0020,0037)", |h| h.image_orientation = Some([1.0, 0.0, 0.0, 0.7, 0.7, 0.0])),

@@ -2,7 +2,8 @@
 
 use super::header::{Rescale, SliceHeader};
 use crate::finding::{Finding, FindingCode};
-use crate::{Error, ErrorKind, HuPixels, Result};
+use crate::volume::HuPixels;
+use crate::{Error, ErrorKind, Result};
 
 /// The range that HU are clamped to.
 const MIN_HU: i32 = -1024;

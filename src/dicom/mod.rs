@@ -1,8 +1,8 @@
 //! DICOM series: discovery, order and geometry, pixels to Hounsfield units.
 //!
-//! The way of a scan: PATHs → files ([`walk`]) → [`header::SliceHeader`]s ([`read`]) → studies and series ([`discover`](mod@discover),
-//! [`study`]) → parallel slices of one matrix ([`group`]) → slices in order ([`order`]) → findings ([`quality`]) → the series to read
-//! ([`choose`]) → an upright [`HuVolume`](crate::HuVolume) ([`series`], [`orient`]) → does it look like a head ([`headlike`]).
+//! The way of a scan: PATHs → files (`walk`) → [`SliceHeader`](header::SliceHeader)s ([`read`]) → studies and series (`discover`, `study`)
+//! → parallel slices of one matrix (`group`) → slices in order (`order`) → findings (`quality`) → the series to read (`choose`)
+//! → an upright [`HuVolume`](crate::HuVolume) (`series`, `orient`) → does it look like a head (`headlike`).
 
 mod attributes;
 mod choose;

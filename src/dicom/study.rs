@@ -2,7 +2,7 @@
 //!
 //! - A series is what shares a SeriesInstanceUID; localizers, secondary captures and images that are not CT are left out of it.
 //! - Contrast and secondary series are read only when named.
-//! - Without a named series, [`choose`](super::choose) picks one per study; with one, only the study that holds it gives a result.
+//! - Without a named series, `choose` picks one per study; with one, only the study that holds it gives a result.
 //! - A study in which nothing can be read says why: `not_ct` when nothing in it is CT; the series' own error when all its plain CT series
 //!   fail alike; else `no_usable_series` with the reason of each.
 
@@ -17,8 +17,7 @@ use super::series::Series;
 use super::summary::{SeriesState, SeriesSummary};
 use super::{hints, quality};
 use crate::{Error, ErrorKind, Finding, FindingCode, Result};
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Series named in one error or in the findings of one result; further ones are only counted.
@@ -187,10 +186,11 @@ fn nothing_usable(found: &mut [Assembled]) -> Error {
     }
     let plain = |s: &Assembled| s.summary.state != SeriesState::NotCt && s.dropped_as == FindingCode::OtherSeries;
     let codes: BTreeSet<Option<&str>> = found.iter().filter(|s| plain(s)).map(|s| s.summary.error_code).collect();
-    if codes.len() == 1 && !codes.contains(&None) {
-        if let Some(Err(error)) = found.iter_mut().find(|s| plain(s)).map(Assembled::hand_out) {
-            return error;
-        }
+    if codes.len() == 1
+        && !codes.contains(&None)
+        && let Some(Err(error)) = found.iter_mut().find(|s| plain(s)).map(Assembled::hand_out)
+    {
+        return error;
     }
     let reasons = found.iter().map(|s| format!("{}: {}", s.summary.label(), s.summary.reason)).collect();
     Error::new(ErrorKind::NoUsableSeries, format!("no series of the study can be used: {}", listed(reasons)))
