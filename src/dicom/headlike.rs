@@ -175,3 +175,6 @@ impl Body {
         at(r, c) || at(r + 1, c) || at(r, c + 1) || at(r + 1, c + 1)
     }
 }
+
+#[cfg(test)]
+mod tests;
