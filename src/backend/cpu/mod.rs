@@ -10,8 +10,10 @@ mod program;
 mod sequence;
 mod session;
 mod stages;
+mod tiers;
 
 pub use stages::StageTime;
+pub use tiers::{Tier, tiers};
 
 use super::{Backend, BackendInfo, BackendSession, ScanMaps};
 use crate::model::Network;

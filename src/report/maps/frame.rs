@@ -39,43 +39,56 @@ impl Frame {
     }
 }
 
-/// One map of the network, sampled anywhere on its input.
-#[derive(Clone, Copy, Debug)]
-pub struct InputMap<'a> {
-    /// Row-major values.
-    pub values: &'a [f32],
-    /// Their extent.
-    pub extent: Extent,
+/// Where one row or column of a picture lies between the rows or columns of an image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tap {
+    low: usize,
+    high: usize,
+    /// How much of `high`.
+    share: f32,
+    /// Whether it lies on the image and not beyond its border.
+    inside: bool,
 }
 
-impl InputMap<'_> {
-    /// The value at a position of the network's input, bilinear between the map's cells; `None` outside the input.
-    pub fn at(&self, [y, x]: [f64; 2], input: Extent) -> Option<f32> {
-        let inside = |v: f64, n: usize| v >= -0.5 && v <= n as f64 - 0.5;
-        if !inside(y, input.height) || !inside(x, input.width) {
-            return None;
-        }
-        let scale = |v: f64, to: usize, from: usize| (v + 0.5) * (to as f64 / from as f64) - 0.5;
-        let at = [scale(y, self.extent.height, input.height), scale(x, self.extent.width, input.width)];
-        Some(bilinear(at, self.extent, |i| self.values[i]))
+impl Tap {
+    /// Linear interpolation at `position` among `n` centres at 0, 1, 2 ...; clamped at the border.
+    pub fn new(position: f64, n: usize) -> Self {
+        let inside = position >= -0.5 && position <= n as f64 - 0.5;
+        let clamped = position.clamp(0.0, (n - 1) as f64);
+        let low = clamped as usize;
+        Self { low, high: (low + 1).min(n - 1), share: (clamped - low as f64) as f32, inside }
+    }
+
+    /// The rows or columns of a map of `cells` over an input of `n` pixels, where the input is at `position`.
+    pub fn on_map(position: f64, n: usize, cells: usize) -> Self {
+        Self::new((position + 0.5) * (cells as f64 / n as f64) - 0.5, cells)
     }
 }
 
-/// Bilinear interpolation of row-major values, clamped at the border.
-pub fn bilinear([y, x]: [f64; 2], extent: Extent, value: impl Fn(usize) -> f32) -> f32 {
-    let split = |v: f64, n: usize| {
-        let v = v.clamp(0.0, (n - 1) as f64);
-        let low = v as usize;
-        (low, (low + 1).min(n - 1), (v - low as f64) as f32)
-    };
-    let (y0, y1, fy) = split(y, extent.height);
-    let (x0, x1, fx) = split(x, extent.width);
-    let row = |y: usize| {
-        let (a, b) = (value(y * extent.width + x0), value(y * extent.width + x1));
-        a + (b - a) * fx
-    };
-    let (top, bottom) = (row(y0), row(y1));
-    top + (bottom - top) * fy
+/// Row-major values with their width.
+#[derive(Clone, Copy, Debug)]
+pub struct Plane<'a> {
+    /// The values.
+    pub values: &'a [f32],
+    /// Values per row.
+    pub width: usize,
+}
+
+impl Plane<'_> {
+    /// Bilinear between the four neighbours.
+    pub fn at(&self, row: Tap, col: Tap) -> f32 {
+        let along = |r: usize| {
+            let line = &self.values[r * self.width..][..self.width];
+            line[col.low] + (line[col.high] - line[col.low]) * col.share
+        };
+        let (top, bottom) = (along(row.low), along(row.high));
+        top + (bottom - top) * row.share
+    }
+
+    /// The same, or `None` beyond the border.
+    pub fn inside(&self, row: Tap, col: Tap) -> Option<f32> {
+        (row.inside && col.inside).then(|| self.at(row, col))
+    }
 }
 
 #[cfg(test)]
@@ -109,15 +122,12 @@ mod tests {
         assert_eq!(frame.to_input([-0.5, -0.5]), [7.5, -0.5]);
     }
 
-    /// A map is constant where it is constant, its cells' centres are exact, and nothing is drawn outside the input.
+    /// A map's cells' centres are exact, values between them linear, and nothing is drawn outside the input.
     #[test]
     fn maps_are_sampled_at_cell_centres() {
-        let map = InputMap { values: &[0.0, 1.0, 2.0, 3.0], extent: Extent { height: 2, width: 2 } };
-        let input = Extent { height: 32, width: 32 };
-        assert_eq!(map.at([7.5, 7.5], input), Some(0.0));
-        assert_eq!(map.at([23.5, 7.5], input), Some(2.0));
-        assert_eq!(map.at([15.5, 15.5], input), Some(1.5));
-        assert_eq!(map.at([31.5, 31.5], input), Some(3.0));
-        assert_eq!(map.at([31.6, 0.0], input), None);
+        let plane = Plane { values: &[0.0, 1.0, 2.0, 3.0], width: 2 };
+        let at = |y: f64, x: f64| plane.inside(Tap::on_map(y, 32, 2), Tap::on_map(x, 32, 2));
+        assert_eq!([at(7.5, 7.5), at(23.5, 7.5), at(15.5, 15.5), at(31.5, 31.5)], [Some(0.0), Some(2.0), Some(1.5), Some(3.0)]);
+        assert_eq!([at(31.6, 0.0), at(0.0, -0.6)], [None, None]);
     }
 }

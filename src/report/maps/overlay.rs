@@ -2,7 +2,7 @@
 
 use super::canvas::{Canvas, Rgb, TEXT_HEIGHT, fit, mix, text_width};
 use super::colour::{ALARM, BACKGROUND, FAINT, INK, Ramp, brain_grey};
-use super::frame::{Frame, InputMap, bilinear};
+use super::frame::{Frame, Plane, Tap};
 use crate::Result;
 use crate::backend::ScanMaps;
 use crate::model::config::Input;
@@ -69,8 +69,8 @@ impl Heat {
         segmentation.into_iter().chain(attention).collect()
     }
 
-    fn map(&self, slice: usize) -> InputMap<'_> {
-        InputMap { values: &self.slices[slice], extent: self.extent }
+    fn plane(&self, slice: usize) -> Plane<'_> {
+        Plane { values: &self.slices[slice], width: self.extent.width }
     }
 
     fn ramp(&self) -> Ramp {
@@ -106,36 +106,53 @@ impl<'a> ScanView<'a> {
 
     /// The slice in the brain window, with `heat` over it.
     pub fn panel(&self, slice: usize, heat: Option<&Heat>, side: usize) -> Canvas {
-        let [height, width] = self.panel_size(side);
-        let extent = Extent { height: self.volume.rows(), width: self.volume.cols() };
-        let pixels = &self.volume.slices()[slice].pixels;
-        let step = [extent.height as f64 / height as f64, extent.width as f64 / width as f64];
-        let position = |r: f64, c: f64| [(r + 0.5) * step[0] - 0.5, (c + 0.5) * step[1] - 0.5];
-        let fine = (step[0].max(step[1]).ceil() as usize).clamp(1, 8);
-        let grey = |r: usize, c: usize| {
-            let sub = |k: usize| (k as f64 + 0.5) / fine as f64 - 0.5;
-            let hu = |k: usize| bilinear(position(r as f64 + sub(k / fine), c as f64 + sub(k % fine)), extent, |i| pixels.hu(i));
-            brain_grey((0..fine * fine).map(hu).sum::<f32>() / (fine * fine) as f32)
-        };
-        let mut canvas = Canvas::from_fn(width, height, grey);
+        let mut canvas = self.grey(slice, side);
         if let Some(heat) = heat {
-            self.draw_heat(&mut canvas, slice, heat, position);
+            self.draw_heat(&mut canvas, slice, heat);
         }
         canvas
     }
 
-    fn draw_heat(&self, canvas: &mut Canvas, slice: usize, heat: &Heat, position: impl Fn(f64, f64) -> [f64; 2]) {
-        let map = heat.map(slice);
-        let value = |r: usize, c: usize| map.at(self.frame.to_input(position(r as f64, c as f64)), self.frame.input()).unwrap_or(0.0);
+    /// Bilinear where the picture is larger than the slice; the mean of several samples per pixel where it is smaller.
+    fn grey(&self, slice: usize, side: usize) -> Canvas {
+        let [height, width] = self.panel_size(side);
+        let (rows, cols) = (self.volume.rows(), self.volume.cols());
+        let pixels = &self.volume.slices()[slice].pixels;
+        let values: Vec<f32> = (0..pixels.len()).map(|i| pixels.hu(i)).collect();
+        let plane = Plane { values: &values, width: cols };
+        let fine = rows.div_ceil(height).max(cols.div_ceil(width)).min(8);
+        let taps = |to: usize, from: usize| -> Vec<Tap> {
+            (0..to * fine).map(|i| Tap::new((i as f64 + 0.5) * from as f64 / (to * fine) as f64 - 0.5, from)).collect()
+        };
+        let (row_taps, col_taps) = (taps(height, rows), taps(width, cols));
+        Canvas::from_fn(width, height, |r, c| {
+            let across = |row: &Tap| col_taps[c * fine..][..fine].iter().map(|col| plane.at(*row, *col)).sum::<f32>();
+            brain_grey(row_taps[r * fine..][..fine].iter().map(across).sum::<f32>() / (fine * fine) as f32)
+        })
+    }
+
+    fn draw_heat(&self, canvas: &mut Canvas, slice: usize, heat: &Heat) {
         let (height, width) = (canvas.height, canvas.width);
-        let values: Vec<f32> = (0..height * width).map(|i| value(i / width, i % width) / heat.full_scale).collect();
-        for (i, t) in values.iter().enumerate() {
+        let (input, extent) = (self.frame.input(), heat.extent);
+        let place = |i: usize, to: usize, from: usize| (i as f64 + 0.5) * from as f64 / to as f64 - 0.5;
+        let (rows, cols) = (self.volume.rows(), self.volume.cols());
+        let row = |r| Tap::on_map(self.frame.to_input([place(r, height, rows), 0.0])[0], input.height, extent.height);
+        let col = |c| Tap::on_map(self.frame.to_input([0.0, place(c, width, cols)])[1], input.width, extent.width);
+        let (row_taps, col_taps): (Vec<Tap>, Vec<Tap>) = ((0..height).map(row).collect(), (0..width).map(col).collect());
+        let plane = heat.plane(slice);
+        let value = |i: usize| plane.inside(row_taps[i / width], col_taps[i % width]).unwrap_or(0.0) / heat.full_scale;
+        let values: Vec<f32> = (0..height * width).map(value).collect();
+        let is_edge = |i: usize| {
             let (r, c) = (i / width, i % width);
-            let neighbours =
-                [(r > 0).then(|| i - width), (r + 1 < height).then(|| i + width), (c > 0).then(|| i - 1), (c + 1 < width).then(|| i + 1)];
-            let edge = heat.tint == Tint::Segmentation && *t >= 0.5 && neighbours.iter().flatten().any(|n| values[*n] < 0.5);
-            let under = canvas.at(r, c);
-            canvas.set(r, c, if edge { heat.ramp().colour(1.0) } else { heat.ramp().over(under, *t) });
+            let around = [(r > 0, i.wrapping_sub(width)), (r + 1 < height, i + width), (c > 0, i.wrapping_sub(1)), (c + 1 < width, i + 1)];
+            values[i] >= 0.5 && around.iter().any(|&(there, n)| there && values[n] < 0.5)
+        };
+        for (i, t) in values.iter().enumerate() {
+            let colour = match heat.tint {
+                Tint::Segmentation if is_edge(i) => heat.ramp().colour(1.0),
+                _ => heat.ramp().over(canvas.at(i / width, i % width), *t),
+            };
+            canvas.set(i / width, i % width, colour);
         }
     }
 

@@ -1,0 +1,119 @@
+//! The repetitions.
+
+use crate::args::{Arguments, Setup};
+use crate::environment::Environment;
+use crate::input::Scan;
+use radnet::backend::BackendInfo;
+use radnet::backend::cpu::StageTime;
+use radnet::engine::Engine;
+use radnet::model::Network;
+use radnet::report::ModelInfo;
+use radnet::report::card::Card;
+use radnet::session::{Prediction, Session};
+use radnet::{Observer, Result};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// One repetition, in milliseconds from the start of the measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Repetition {
+    pub(crate) start: f64,
+    pub(crate) total: f64,
+    /// Pre-processing, 2-D network, recurrence and classifier; in this order, without gaps.
+    pub(crate) parts: [f64; 3],
+    /// When each slice left the 2-D network, and how many had by then.
+    pub(crate) slices_done: Vec<(f64, usize)>,
+    /// What each step of the network cost.
+    pub(crate) steps: Vec<StageTime>,
+}
+
+/// What the parts are called.
+pub(crate) const PARTS: [&str; 3] = ["preprocess", "network", "sequence"];
+
+/// Everything that was measured.
+pub(crate) struct Measurement {
+    pub(crate) name: String,
+    pub(crate) card: Card,
+    pub(crate) network: Network,
+    pub(crate) info: BackendInfo,
+    pub(crate) load_ms: f64,
+    pub(crate) first_result_ms: f64,
+    pub(crate) repetitions: Vec<Repetition>,
+}
+
+/// Notes when slices leave the 2-D network.
+#[derive(Default)]
+struct Watch {
+    done: Mutex<Vec<(Instant, usize)>>,
+}
+
+impl Observer for Watch {
+    fn slices_done(&self, done: usize, _total: usize) {
+        if let Ok(mut all) = self.done.lock() {
+            all.push((Instant::now(), done));
+        }
+    }
+}
+
+impl Measurement {
+    pub(crate) fn take(arguments: &Arguments, setup: Setup, environment: &Environment) -> Result<Self> {
+        let Setup { model, name, read } = setup;
+        let scan = Scan::new(arguments.input, arguments.from, arguments.slices, &model.config.input)?;
+        let card = Card::new(ModelInfo::default(), &model.config, &model.network);
+        let network = model.network.clone();
+        let start = Instant::now();
+        let builder = Engine::builder(model).device(arguments.device).precision(arguments.precision).threads(arguments.threads);
+        let engine = builder.isa(environment.isa.clone()).measure(true).build()?;
+        let mut session = engine.session()?;
+        let load = read + start.elapsed();
+        let mut runner = Runner { engine: &engine, session: &mut session, scan: &scan, epoch: start };
+        let first = runner.once()?;
+        let first_result_ms = milliseconds(load) + first.total;
+        let mut repetitions = if arguments.warmup == 0 { vec![first] } else { Vec::new() };
+        for _ in 1..arguments.warmup {
+            runner.once()?;
+        }
+        while repetitions.len() < arguments.reps {
+            repetitions.push(runner.once()?);
+        }
+        Ok(Self { name, card, network, info: engine.info(), load_ms: milliseconds(load), first_result_ms, repetitions })
+    }
+}
+
+struct Runner<'a, 'e> {
+    engine: &'e Engine,
+    session: &'a mut Session<'e>,
+    scan: &'a Scan,
+    epoch: Instant,
+}
+
+impl Runner<'_, '_> {
+    fn once(&mut self) -> Result<Repetition> {
+        let watch = Watch::default();
+        let start = Instant::now();
+        let prediction = match self.scan {
+            Scan::Tensor(tensor) => self.session.predict_source(tensor, &watch, false),
+            Scan::Hu(volume) => self.session.predict(volume, &watch, false),
+        }?;
+        let total = start.elapsed();
+        let done = watch.done.into_inner().unwrap_or_default();
+        Ok(self.repetition(start, total, &done, &prediction))
+    }
+
+    fn repetition(&self, start: Instant, total: Duration, done: &[(Instant, usize)], prediction: &Prediction) -> Repetition {
+        let preprocess = prediction.preprocess.min(total);
+        let network_end = done.iter().map(|(at, _)| *at - start).max().unwrap_or(total).clamp(preprocess, total);
+        let slices_done = done.iter().map(|(at, n)| (milliseconds(*at - self.epoch), *n)).collect();
+        Repetition {
+            start: milliseconds(start - self.epoch),
+            total: milliseconds(total),
+            parts: [preprocess, network_end - preprocess, total - network_end].map(milliseconds),
+            slices_done,
+            steps: self.engine.stage_times(),
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

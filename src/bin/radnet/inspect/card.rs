@@ -1,0 +1,146 @@
+//! A model's card as text.
+
+use super::ModelEntry;
+use crate::console::{Emphasis, Paint};
+use crate::table::{intended_use, one_line};
+use comfy_table::{CellAlignment, Table, presets};
+use radnet::model::config::{Attention, Backbone, Config, Rnn, ScanRule};
+use radnet::report::card::Card;
+use std::fmt::Write;
+
+/// The card, or why there is none.
+pub(super) fn text(entry: &ModelEntry, paint: Paint) -> String {
+    let mut text = format!("{}\n", paint.text(Emphasis::Bold, &one_line(&entry.source)));
+    match (&entry.card, &entry.error) {
+        (Some(card), _) => text.push_str(&body(card, paint)),
+        (None, Some(error)) => {
+            let _ = writeln!(text, "{}  {}: {}", paint.text(Emphasis::Alarm, "ERROR"), error.code, one_line(&error.message));
+        }
+        (None, None) => {}
+    }
+    text.push('\n');
+    text
+}
+
+fn body(card: &Card, paint: Paint) -> String {
+    let config = &card.config;
+    let said = |v: &Option<String>| v.as_deref().map_or("-".to_owned(), one_line);
+    let mut text = String::new();
+    for (key, value) in [
+        ("model", format!("{} {}", said(&card.model.name), said(&card.model.version))),
+        ("sha256", said(&card.model.sha256)),
+        ("input", input(config)),
+        ("windows", windows(config)),
+        ("backbone", backbone(config)),
+        ("attention", attention(config.attention)),
+        ("recurrence", recurrence(config.rnn)),
+        (
+            "classes",
+            config
+                .classes
+                .iter()
+                .map(|c| format!("{} (threshold {})", one_line(c), config.thresholds.get(c).copied().unwrap_or(f64::NAN)))
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
+        ("scan score", rule(config.scan)),
+        ("parameters", format!("{} in {} layers", grouped(card.parameters), card.layers)),
+        ("work", format!("{:.2} GFLOP per slice, {:.3} more for segmentation maps", card.gflop_per_slice, card.gflop_per_slice_maps)),
+    ] {
+        let _ = writeln!(text, "  {key:<11} {value}");
+    }
+    text.push_str(&steps(card));
+    text.push_str(&intended_use(&card.model, paint));
+    text
+}
+
+fn steps(card: &Card) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["step", "output", "layers", "parameters", "GFLOP"]);
+    for step in &card.steps {
+        let row = [step.name.clone(), step.output.clone(), step.layers.to_string(), grouped(step.parameters), format!("{:.4}", step.gflop)];
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.lines().map(|line| format!(" {}\n", line.trim_end())).collect()
+}
+
+fn input(config: &Config) -> String {
+    let [height, width] = config.input.size;
+    match config.input.spacing_mm {
+        Some(mm) => format!("{height}×{width} at {mm} mm, cropped or padded with {} HU", config.input.outside_hu),
+        None => format!("{height}×{width}, the whole slice resized"),
+    }
+}
+
+fn windows(config: &Config) -> String {
+    let one = |c: &radnet::model::config::Channel| match c.slice_offset {
+        0 => format!("{}/{}", c.window.level, c.window.width),
+        offset => format!("{}/{} of slice {offset:+}", c.window.level, c.window.width),
+    };
+    format!("{} (level/width in HU)", config.input.channels.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+fn backbone(config: &Config) -> String {
+    let Backbone::Densenet { init_features, growth_rate, block_config, bn_size, .. } = &config.backbone;
+    let layers = 4 + 2 * block_config.iter().sum::<usize>() + block_config.len() - 4;
+    let name = if block_config.len() == 4 { format!("DenseNet-{}", layers + 1) } else { "DenseNet".to_owned() };
+    format!("{name}: {init_features} first features, growth {growth_rate}, blocks {block_config:?}, bottleneck {bn_size}")
+}
+
+fn attention(attention: Attention) -> String {
+    match attention {
+        Attention::None => "none: mean over positions".to_owned(),
+        Attention::Sigmoid { heads } => format!("sigmoid, {heads} head(s)"),
+        Attention::Softmax { heads } => format!("softmax, {heads} head(s)"),
+    }
+}
+
+fn recurrence(rnn: Rnn) -> String {
+    let (name, shape) = match rnn {
+        Rnn::None => return "none: slices are judged alone".to_owned(),
+        Rnn::Lstm(shape) => ("LSTM", shape),
+        Rnn::Gru(shape) => ("GRU", shape),
+    };
+    let ways = if shape.bidirectional { "both ways" } else { "upwards" };
+    format!("{name}, {} hidden, {} layer(s), {ways}", shape.hidden, shape.layers)
+}
+
+fn rule(rule: ScanRule) -> String {
+    match rule {
+        ScanRule::Consecutive { n: 1 } => "the highest slice".to_owned(),
+        ScanRule::Consecutive { n } => format!("the best run of {n} consecutive slices, by its lowest"),
+        ScanRule::MeanTopK { k } => format!("the mean of the {k} highest slices"),
+        ScanRule::NoisyOr {} => "noisy or over all slices".to_owned(),
+    }
+}
+
+/// 6953856 as "6 953 856".
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_shapes_have_their_names() {
+        for (config, name) in
+            [(Config::densenet121(), "DenseNet-121:"), (Config::densenet169(), "DenseNet-169:"), (Config::densenet201(), "DenseNet-201:")]
+        {
+            assert!(backbone(&config).starts_with(name), "{}", backbone(&config));
+        }
+        assert_eq!([grouped(0), grouped(999), grouped(1000), grouped(6_953_856)], ["0", "999", "1 000", "6 953 856"]);
+    }
+}

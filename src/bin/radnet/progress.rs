@@ -1,0 +1,63 @@
+//! Progress of long work on a terminal; nothing in a pipe.
+
+use crate::interrupt::Interrupt;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::Duration;
+
+/// One bar that the phases of the work share; also the ear for Ctrl-C.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    interrupt: Interrupt,
+}
+
+impl Progress {
+    /// A bar on standard error, which stays hidden where that is no terminal.
+    pub(crate) fn new(interrupt: Interrupt) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{spinner} {msg:<24} {wide_bar} {pos}/{len} {eta:>4}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, interrupt }
+    }
+
+    /// Starts a phase of unknown length.
+    pub(crate) fn phase(&self, name: &'static str) {
+        self.bar.reset();
+        self.bar.set_length(0);
+        self.bar.set_message(name);
+        self.bar.enable_steady_tick(Duration::from_millis(120));
+    }
+
+    /// Takes the bar off the terminal, so that results can be printed.
+    pub(crate) fn clear(&self) {
+        self.bar.disable_steady_tick();
+        self.bar.finish_and_clear();
+    }
+
+    /// Whether to stop.
+    pub(crate) fn asked_to_stop(&self) -> bool {
+        self.interrupt.asked()
+    }
+
+    fn at(&self, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+    }
+}
+
+impl radnet::Observer for Progress {
+    fn headers_read(&self, done: usize, total: usize) {
+        self.at(done, total);
+    }
+
+    fn slices_decoded(&self, done: usize, total: usize) {
+        self.at(done, total);
+    }
+
+    fn slices_done(&self, done: usize, total: usize) {
+        self.at(done, total);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.interrupt.asked()
+    }
+}

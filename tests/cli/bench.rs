@@ -1,0 +1,80 @@
+//! `radnet-bench`.
+
+use crate::scene::Scene;
+
+const KEYS: [&str; 15] = [
+    "median_ms",
+    "min_ms",
+    "p90_ms",
+    "p99_ms",
+    "device_ms",
+    "slices",
+    "size",
+    "device",
+    "isa",
+    "precision",
+    "threads",
+    "peak_rss_mb",
+    "load_ms",
+    "first_result_ms",
+    "stages",
+];
+
+#[test]
+fn figures_have_the_contracts_keys() {
+    let scene = Scene::new(1);
+    for (from, input) in [("tensor", "noise"), ("hu", "head"), ("hu", "noise"), ("tensor", "head")] {
+        let arguments = [
+            "--model",
+            "model.safetensors",
+            "--slices",
+            "3",
+            "--warmup",
+            "1",
+            "--reps",
+            "3",
+            "--from",
+            from,
+            "--input",
+            input,
+            "--json",
+            "-",
+            "--threads",
+            "2",
+            "--trace",
+            "trace.json",
+        ];
+        let said = scene.bench(&arguments).exit(0);
+        let figures = said.json();
+        let keys: Vec<&String> = figures.as_object().unwrap().keys().collect();
+        for key in KEYS {
+            assert!(keys.iter().any(|k| *k == key), "{key}");
+        }
+        assert!(figures["device_ms"].is_null());
+        assert_eq!((&figures["slices"], &figures["size"], &figures["threads"]), (&3.into(), &40.into(), &2.into()));
+        let ms = |key: &str| figures[key].as_f64().unwrap();
+        assert!(ms("min_ms") <= ms("median_ms") && ms("median_ms") <= ms("p90_ms") && ms("p90_ms") <= ms("p99_ms"));
+        assert!(ms("first_result_ms") >= ms("load_ms"));
+        let parts = figures["stages"].as_array().unwrap();
+        let named = |name: &str| parts.iter().filter(|p| p["name"] == name).count();
+        assert_eq!((named("preprocess"), named("stem"), named("block 2")), (usize::from(from == "hu"), 1, 1), "{parts:?}");
+        assert!(named("segmentation 1") == 0, "maps are not asked for");
+        for key in ["name", "median_ms", "gflop", "mbyte", "roof_pct"] {
+            assert!(parts.iter().all(|p| p.get(key).is_some()), "{key}");
+        }
+        let trace: serde_json::Value = serde_json::from_str(&scene.text("trace.json")).unwrap();
+        let scans = trace["traceEvents"].as_array().unwrap().iter().filter(|e| e["ph"] == "X" && e["tid"] == 1).count();
+        assert_eq!(scans, 3);
+    }
+}
+
+#[test]
+fn text_is_for_people() {
+    let scene = Scene::new(1);
+    let said = scene.bench(&["--arch", "densenet121", "--size", "64", "--slices", "1", "--warmup", "0", "--reps", "1", "--stages"]).exit(0);
+    for words in ["densenet121: 1 slices of 3×64×64", "median", "stem", "block 4", "peak memory"] {
+        assert!(said.stdout.contains(words), "{words} in {}", said.stdout);
+    }
+    let said = scene.bench(&["--device", "cuda", "--slices", "1", "--size", "64", "--reps", "1"]).exit(1);
+    assert!(said.stdout.is_empty() && said.stderr.contains("cuda"));
+}
