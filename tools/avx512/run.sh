@@ -137,11 +137,19 @@ TEXT
     echo continue > "$work/commands"
 }
 
-# The text display wants a terminal: script(1) gives it one that nobody looks at. Switching off counts as a panic of Bochs, so its
-# status says nothing; the console does.
+# The text display writes to a terminal that Bochs makes and names, and stands still once nobody has read for a while. script(1) is the
+# terminal that Bochs runs in. Switching off counts as a panic of Bochs, so its status says nothing; the console does.
 boot() {
     TERM=linux timeout --foreground --kill-after=10 "$limit" nice -n 15 \
-        script -qefc "bochs-bin -q -f '$work/bochsrc' -rc '$work/commands'" /dev/null < /dev/null > "$work/screen" 2>&1 || status=$?
+        script -qefc "bochs-bin -q -f '$work/bochsrc' -rc '$work/commands'" "$work/screen" < /dev/null > /dev/null 2>&1 &
+    local machine=$! terminal='' tries
+    for tries in $(seq 600); do
+        terminal=$(sed -n 's/.*connected to screen "\(.*\)".*/\1/p' "$work/screen" 2> /dev/null)
+        [ -z "$terminal" ] && kill -0 $machine 2> /dev/null || break
+        sleep 0.1
+    done
+    [ -z "$terminal" ] || timeout "$limit" cat "$terminal" > /dev/null 2>&1 &
+    wait $machine || status=$?
 }
 
 # Splits the console into N.txt per job and prints each with its exit code; returns 1 when a job failed.
