@@ -1,6 +1,6 @@
 //! The CPU backend against the float64 oracle, and the promise that tiers, threads, grouping and runs do not change a bit.
 
-use radnet::backend::cpu::{CpuBackend, CpuOptions};
+use radnet::backend::cpu::{CpuBackend, CpuOptions, PackedCache};
 use radnet::backend::reference::Reference;
 use radnet::backend::{Backend, Observer, ScanMaps, SliceSource, Unobserved};
 use radnet::model::config::{Attention, Backbone, Rnn, RnnShape};
@@ -202,4 +202,23 @@ fn what_does_not_fit_is_an_error() {
     assert!(session.pool_slices(&scan(&model, 2), &Unobserved, &mut [0.0; 3], None).is_err());
     assert!(session.classify(&[0.0; 3], &mut [0.0; 1]).is_err());
     assert!(backend.memory_plan().contains("slab 1"));
+}
+
+/// With a cache directory the second start maps the file of the first, a damaged file is packed and written anew, and results are the same.
+#[test]
+fn packed_weights_come_back_from_the_cache() {
+    let model = synthetic(&odd([48, 40], &[2, 1]), 9).unwrap();
+    let scan = scan(&model, 2);
+    let expected = run(&backend(&model, CpuOptions::default()), &model, &scan);
+    let directory = tempfile::tempdir().unwrap();
+    let cache = PackedCache { directory: directory.path().join("packed"), model_sha256: model.sha256.clone() };
+    let start = || backend(&model, CpuOptions { cache: Some(cache.clone()), ..CpuOptions::default() });
+    let file = || std::fs::read_dir(&cache.directory).unwrap().next().unwrap().unwrap().path();
+    for round in ["packed", "mapped"] {
+        assert!(run(&start(), &model, &scan) == expected, "{round}");
+    }
+    let good = std::fs::read(file()).unwrap();
+    std::fs::write(file(), &good[..good.len() / 2]).unwrap();
+    assert!(run(&start(), &model, &scan) == expected, "after damage");
+    assert!(std::fs::read(file()).unwrap() == good, "written anew");
 }

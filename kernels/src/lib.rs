@@ -1,12 +1,14 @@
 //! The kernels of RADnet: every SIMD intrinsic of the project lives in this crate, and nothing about DICOM or models does.
 //!
 //! Everything public is safe: entry points check the lengths of the slices they are given. [`isa`] holds the proof tokens, [`cpu`] the fp32
-//! kernels, `select` says which of them this machine runs and why not the others.
+//! kernels, [`select`] says which of them this machine runs and why not the others.
 
 pub mod buffer;
 pub mod cpu;
 pub mod isa;
+pub mod packed_cache;
 mod parallel;
+pub mod select;
 
 pub use buffer::Buffer;
 pub use isa::Isa;

@@ -10,6 +10,7 @@ mod program;
 mod sequence;
 mod session;
 mod stages;
+mod store;
 mod tiers;
 
 pub use stages::StageTime;
@@ -22,11 +23,22 @@ use crate::weights::Weights;
 use crate::{Error, ErrorKind, Result};
 use arena::ArenaPlan;
 use program::{Op, Program};
-use radnet_kernels::{Buffer, Isa};
+use radnet_kernels::Isa;
+use std::path::PathBuf;
 use std::sync::Arc;
+use store::Store;
+
+/// Where packed weights may be kept between starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedCache {
+    /// A directory of the host's choice, made if missing.
+    pub directory: PathBuf,
+    /// SHA-256 of the model file.
+    pub model_sha256: String,
+}
 
 /// How the processor is used.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CpuOptions {
     /// Worker threads; 0 counts as 1, which runs on the caller's thread and starts none. Ignored when a pool is handed in.
     pub threads: usize,
@@ -34,6 +46,8 @@ pub struct CpuOptions {
     pub pool: Option<Arc<rayon::ThreadPool>>,
     /// A tier by name instead of the best one.
     pub isa: Option<String>,
+    /// Keeps packed weights in a file, so that the next start maps them instead of packing; without it no file is touched.
+    pub cache: Option<PackedCache>,
     /// Whether to measure stages for [`CpuBackend::stage_times`].
     pub measure: bool,
 }
@@ -45,7 +59,7 @@ pub struct CpuBackend {
     pool: Option<Arc<rayon::ThreadPool>>,
     program: Program,
     arena: ArenaPlan,
-    packed: Buffer,
+    packed: Store,
     clocks: Option<stages::Clocks>,
     channels: usize,
     input: Extent,
@@ -72,12 +86,11 @@ impl CpuBackend {
             (None, threads) => Some(Arc::new(own_pool(threads)?)),
         };
         let program = Program::new(network);
-        let mut packed = Buffer::zeroed(program.packed_len)
-            .ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no memory for {} packed weights", program.packed_len)))?;
-        match &pool {
-            Some(pool) => pool.install(|| pack::pack(&program, network, weights, &mut packed)),
-            None => pack::pack(&program, network, weights, &mut packed),
-        }
+        let pack = |packed: &mut [f32]| match &pool {
+            Some(pool) => pool.install(|| pack::pack(&program, network, weights, packed)),
+            None => pack::pack(&program, network, weights, packed),
+        };
+        let packed = Store::new(program.packed_len, options.cache.as_ref(), isa, pack)?;
         Ok(Self {
             isa,
             threads: pool.as_ref().map_or(1, |p| p.current_num_threads()),
