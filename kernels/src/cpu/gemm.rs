@@ -148,18 +148,17 @@ unsafe fn tile<V: F32Lanes, const MR: usize, const NR: usize>(g: &Gemm<'_>, row:
         }
         let mut w = g.w.add(panel * g.panel_len);
         for &run in g.runs {
-            for k in 0..g.run_len {
-                let mut b = [V::zero(); NR];
-                for j in 0..NR {
-                    b[j] = V::load(w.add(j / V::PANEL * g.panel_len + j % V::PANEL * V::LANES));
+            // The stem's runs are seven long: unrolled, since a loop that short is all start and end.
+            if g.run_len == 7 {
+                for k in 0..7 {
+                    step::<V, MR, NR>(&a, run + k, w.add(k * PANEL), g.panel_len, &mut acc);
                 }
-                for i in 0..MR {
-                    let x = V::splat(*a[i].add(run + k));
-                    for j in 0..NR {
-                        acc[i][j] = x.mul_add(b[j], acc[i][j]);
-                    }
+                w = w.add(7 * PANEL);
+            } else {
+                for k in 0..g.run_len {
+                    step::<V, MR, NR>(&a, run + k, w, g.panel_len, &mut acc);
+                    w = w.add(PANEL);
                 }
-                w = w.add(PANEL);
             }
         }
         let floor = V::zero();
@@ -167,6 +166,30 @@ unsafe fn tile<V: F32Lanes, const MR: usize, const NR: usize>(g: &Gemm<'_>, row:
             for j in 0..NR {
                 let y = if g.relu { acc[i][j].max(floor) } else { acc[i][j] };
                 y.store(dst[i].add(j * V::LANES));
+            }
+        }
+    }
+}
+
+/// One k: a column of `a` times a row of weights.
+#[inline(always)]
+unsafe fn step<V: F32Lanes, const MR: usize, const NR: usize>(
+    a: &[*const f32; MR],
+    k: usize,
+    w: *const f32,
+    panel_len: usize,
+    acc: &mut [[V; NR]; MR],
+) {
+    // SAFETY: `tile` stays inside the operands, by the contract of `Gemm`.
+    unsafe {
+        let mut b = [V::zero(); NR];
+        for j in 0..NR {
+            b[j] = V::load(w.add(j / V::PANEL * panel_len + j % V::PANEL * V::LANES));
+        }
+        for i in 0..MR {
+            let x = V::splat(*a[i].add(k));
+            for j in 0..NR {
+                acc[i][j] = x.mul_add(b[j], acc[i][j]);
             }
         }
     }

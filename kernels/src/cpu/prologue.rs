@@ -25,26 +25,36 @@ impl Kernel for NormRelu {
 
     #[inline(always)]
     fn run<V: F32Lanes>(self) {
-        for row in 0..self.rows {
+        let mut row = 0;
+        while row < self.rows {
             // SAFETY: the caller's pointers cover `rows` rows of `channels` floats, a multiple of the lanes.
             unsafe {
-                let (src, dst) = (self.src.add(row * self.src_stride), self.dst.add(row * self.dst_stride));
-                for c in (0..self.channels).step_by(V::LANES) {
-                    norm_relu::<V>(src.add(c), self.scale.add(c), self.shift.add(c)).store(dst.add(c));
+                match self.rows - row {
+                    4.. => self.block::<V, 4>(row),
+                    _ => self.block::<V, 1>(row),
                 }
             }
+            row += if self.rows - row >= 4 { 4 } else { 1 };
         }
     }
 }
 
-/// One vector of max(s·x + t, 0).
-///
-/// # Safety
-/// Each pointer has a vector of readable floats.
-#[inline(always)]
-pub(crate) unsafe fn norm_relu<V: F32Lanes>(x: *const f32, scale: *const f32, shift: *const f32) -> V {
-    // SAFETY: as promised by the caller.
-    unsafe { V::load(x).mul_add(V::load(scale), V::load(shift)).max(V::zero()) }
+impl NormRelu {
+    /// `R` rows at once, so that scale and shift are loaded once for all of them.
+    #[inline(always)]
+    unsafe fn block<V: F32Lanes, const R: usize>(&self, row: usize) {
+        // SAFETY: as in `run`.
+        unsafe {
+            let (src, dst) = (self.src.add(row * self.src_stride), self.dst.add(row * self.dst_stride));
+            for c in (0..self.channels).step_by(V::LANES) {
+                let (s, t) = (V::load(self.scale.add(c)), V::load(self.shift.add(c)));
+                for r in 0..R {
+                    let y = V::load(src.add(r * self.src_stride + c)).mul_add(s, t).max(V::zero());
+                    y.store(dst.add(r * self.dst_stride + c));
+                }
+            }
+        }
+    }
 }
 
 /// The average pool 2×2/2 of norm·ReLU for a run of output pixels of one row, without the factor 1/4, which the weights carry.
