@@ -1,10 +1,11 @@
 //! A model made ready on a device: immutable, shared by any number of sessions.
 
-use crate::backend::cpu::{CpuBackend, CpuOptions, StageTime};
+use crate::backend::cpu::{CpuBackend, CpuOptions, PackedCache, StageTime};
 use crate::backend::{Backend, BackendInfo};
 use crate::session::Session;
 use crate::weights::Model;
 use crate::{Error, ErrorKind, Result};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -91,6 +92,7 @@ impl Engine {
             threads: None,
             pool: None,
             isa: None,
+            cache_dir: None,
             measure: false,
         }
     }
@@ -132,6 +134,7 @@ pub struct EngineBuilder {
     threads: Option<usize>,
     pool: Option<Arc<rayon::ThreadPool>>,
     isa: Option<String>,
+    cache_dir: Option<PathBuf>,
     measure: bool,
 }
 
@@ -171,6 +174,14 @@ impl EngineBuilder {
         self
     }
 
+    /// A folder of the host's choice where packed weights are kept, so that the next start maps them instead of packing again.
+    /// Without it no file is touched. A cache that cannot be read or written is passed over.
+    #[must_use]
+    pub fn cache_dir(mut self, folder: Option<PathBuf>) -> Self {
+        self.cache_dir = folder;
+        self
+    }
+
     /// Measures every step of the network, for [`Engine::stage_times`].
     #[must_use]
     pub fn measure(mut self, measure: bool) -> Self {
@@ -194,7 +205,8 @@ impl EngineBuilder {
             Some(pool) => pool,
             None => Arc::new(own_pool(self.threads)?),
         };
-        let options = CpuOptions { pool: Some(Arc::clone(&pool)), isa: self.isa, measure: self.measure, ..CpuOptions::default() };
+        let cache = self.cache_dir.map(|directory| PackedCache { directory, model_sha256: self.model.sha256.clone() });
+        let options = CpuOptions { pool: Some(Arc::clone(&pool)), isa: self.isa, cache, measure: self.measure, ..CpuOptions::default() };
         let backend = CpuBackend::new(&self.model.network, &self.model.weights, options)?;
         Ok(Engine { model: self.model, backend, pool })
     }

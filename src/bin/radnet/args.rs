@@ -54,6 +54,9 @@ pub(crate) struct PredictArguments {
     /// SeriesInstanceUID of the series to judge, instead of the one that the rules choose
     #[arg(long, value_name = "UID")]
     pub(crate) series: Option<String>,
+    /// Neither read nor keep packed weights in the cache folder
+    #[arg(long)]
+    pub(crate) no_cache: bool,
 }
 
 #[derive(Args, Debug)]

@@ -25,6 +25,7 @@ struct Settings {
     precision: Precision,
     threads: Option<usize>,
     isa: Option<String>,
+    cache_dir: Option<PathBuf>,
     series: Option<String>,
     json: Option<Sink>,
     maps: Option<MapWriter>,
@@ -43,6 +44,7 @@ impl Settings {
             precision: arguments.precision,
             threads: arguments.threads,
             isa: environment.isa.clone(),
+            cache_dir: environment.cache_dir.clone().filter(|_| !arguments.no_cache),
             series: arguments.series,
             json,
             maps: arguments.maps.as_deref().map(MapWriter::new).transpose()?,
@@ -84,7 +86,13 @@ struct Outcome {
 fn open(settings: &Settings, known: &mut ModelInfo) -> Result<Engine> {
     let model = Model::open(&settings.model)?;
     *known = model_info(&model);
-    Engine::builder(model).device(settings.device).precision(settings.precision).threads(settings.threads).isa(settings.isa.clone()).build()
+    Engine::builder(model)
+        .device(settings.device)
+        .precision(settings.precision)
+        .threads(settings.threads)
+        .isa(settings.isa.clone())
+        .cache_dir(settings.cache_dir.clone())
+        .build()
 }
 
 /// What a model says of itself.
