@@ -3,6 +3,9 @@
 //! Everything public is safe: entry points check the lengths of the slices they are given. [`isa`] holds the proof tokens, [`cpu`] the fp32
 //! kernels, [`select`] says which of them this machine runs and why not the others.
 
+// Register tiles are addressed by row and column; an iterator per axis hides which operand moves.
+#![allow(clippy::needless_range_loop)]
+
 pub mod buffer;
 pub mod cpu;
 pub mod isa;

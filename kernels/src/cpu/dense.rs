@@ -258,7 +258,7 @@ impl Worker<'_> {
         let (height, width) = (self.shape.height, self.shape.width);
         let from = if fresh { strip.first_row.saturating_sub(1) } else { strip.first_row + 1 };
         let to = (strip.end_row + 1).min(height);
-        // SAFETY (whole body): rows inside the ring and pixels inside the slab, by the checks of `dense_layer`.
+        // SAFETY: for the whole body, rows inside the ring and pixels inside the slab, by the checks of `dense_layer`.
         unsafe {
             let mid = self.scratch.add(self.parts.mid);
             if strip.images == 1 {

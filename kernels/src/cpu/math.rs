@@ -6,6 +6,9 @@
 //! Arguments beyond [−87.33, 88.37] (σ: below −87) are clamped: no result is infinite or NaN for a finite argument, and exp and σ are
 //! never subnormal.
 
+// Coefficients keep the digits they were derived with.
+#![allow(clippy::excessive_precision)]
+
 use super::Kernel;
 use super::lanes::{F32Lanes, ROUND_BIAS};
 use crate::isa::Isa;
