@@ -74,7 +74,7 @@ pub fn attention_pool(
     scratch: &mut [f32],
 ) {
     let area = shape.height * shape.width;
-    assert!(area > 0 && shape.heads > 0 && shape.channels % PANEL == 0 && shape.slab_stride >= shape.channels);
+    assert!(area > 0 && shape.heads > 0 && shape.channels.is_multiple_of(PANEL) && shape.slab_stride >= shape.channels);
     assert!(slab.len() >= area * shape.slab_stride && scratch.len() >= shape.scratch_len());
     assert!(weights.scale.len() >= shape.channels && weights.shift.len() >= shape.channels);
     let attention = &mut attention[..shape.heads * area];

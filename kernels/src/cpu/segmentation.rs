@@ -57,7 +57,7 @@ pub fn segmentation_map(
     scratch: &mut [f32],
 ) {
     let area = shape.height * shape.width;
-    assert!(area > 0 && shape.channels % PANEL == 0 && shape.slab_stride >= shape.channels);
+    assert!(area > 0 && shape.channels.is_multiple_of(PANEL) && shape.slab_stride >= shape.channels);
     assert!(slab.len() >= area * shape.slab_stride && scratch.len() >= shape.scratch_len());
     assert!(weights.scale.len() >= shape.channels && weights.shift.len() >= shape.channels);
     assert!(weights.conv.len() >= matrix_len(shape.channels, 1) && weights.bias.len() >= PANEL);
