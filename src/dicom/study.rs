@@ -219,7 +219,8 @@ fn assemble(source: &Path, images: Vec<SliceHeader>, options: &DiscoverOptions) 
         dropped_as = FindingCode::LocalizerDropped;
     }
     summary.state = state;
-    summary.reason = error.message().to_owned();
+    let kind = if dropped_as == FindingCode::SecondaryDropped { "its images are SECONDARY; besides, " } else { "" };
+    summary.reason = format!("{kind}{}", error.message());
     summary.error_code = (state == SeriesState::Unusable).then(|| error.kind().code());
     Assembled { summary, dropped_as, series: Err(error) }
 }

@@ -102,7 +102,7 @@ pub fn dense_layer(isa: Isa, shape: &DenseShape, weights: &DenseWeights<'_>, sla
         return;
     }
     let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
-    assert!([k, mid, growth, shape.slab_stride].iter().all(|c| c % PANEL == 0 && *c > 0));
+    assert!([k, mid, growth, shape.slab_stride].iter().all(|c| c.is_multiple_of(PANEL) && *c > 0));
     assert!(shape.slab_stride >= k + growth && slab.len() >= pixels * shape.slab_stride);
     assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= mid);
     assert!(weights.conv1.len() >= matrix_len(k, mid) && weights.conv2.len() >= shape.conv2_len());
@@ -258,7 +258,7 @@ impl Worker<'_> {
         let (height, width) = (self.shape.height, self.shape.width);
         let from = if fresh { strip.first_row.saturating_sub(1) } else { strip.first_row + 1 };
         let to = (strip.end_row + 1).min(height);
-        // SAFETY: for the whole body, rows inside the ring and pixels inside the slab, by the checks of `dense_layer`.
+        // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`.
         unsafe {
             let mid = self.scratch.add(self.parts.mid);
             if strip.images == 1 {

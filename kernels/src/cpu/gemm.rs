@@ -117,7 +117,7 @@ unsafe fn columns<V: F32Lanes, const NR: usize, const MR: usize, const PANELS: u
 /// `MR` rows × `NR` vectors in registers over the whole of k.
 #[inline(always)]
 unsafe fn tile<V: F32Lanes, const MR: usize, const NR: usize>(g: &Gemm<'_>, row: usize, panel: usize) {
-    // SAFETY: for the whole body, `Gemm` promises that every row, run, panel and output named below lies inside its operand.
+    // SAFETY: `Gemm` promises that every row, run, panel and output named below lies inside its operand.
     unsafe {
         let mut acc = [[V::zero(); NR]; MR];
         let mut dst = [g.dst; MR];

@@ -3,6 +3,9 @@
 //! Lanes are output channels, or outputs that do not depend on each other, and every output is one chain of fused multiply-adds in a fixed
 //! order. Tile shapes, strips and threads therefore decide the speed and never a bit of the result.
 
+// Register tiles are arrays whose loops have constant bounds and several indices in play; constants of polynomials keep their source's digits.
+#![allow(clippy::needless_range_loop, clippy::excessive_precision)]
+
 pub mod attention;
 pub mod dense;
 pub mod gemm;

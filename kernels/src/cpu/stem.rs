@@ -121,7 +121,7 @@ impl Kernel for Worker<'_> {
             return;
         }
         let first = (2 * self.rows.start).saturating_sub(1);
-        // SAFETY: for the whole body, `scratch_len` laid out the input rows and the ring; `stem` checked the rest.
+        // SAFETY: `scratch_len` laid out the input rows and the ring; `stem` checked the rest.
         unsafe {
             let ring = self.scratch.add(shape.input_len());
             self.scratch.write_bytes(0, shape.input_len());

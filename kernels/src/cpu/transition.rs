@@ -74,7 +74,7 @@ pub fn transition(
 ) {
     let pixels = (shape.height / 2) * (shape.width / 2);
     let (k, n) = (shape.in_channels, shape.out_channels);
-    assert!(k % PANEL == 0 && n % PANEL == 0 && shape.src_stride >= k && shape.dst_stride >= n);
+    assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && shape.src_stride >= k && shape.dst_stride >= n);
     assert!(src.len() >= shape.height * shape.width * shape.src_stride && dst.len() >= pixels * shape.dst_stride);
     assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.conv.len() >= matrix_len(k, n));
     let len = shape.scratch_len();

@@ -36,7 +36,9 @@ impl Target {
             let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
             starts.push(File::split(&bytes).ok_or_else(|| format!("{}: not a valid start", path.display()))?);
         }
-        let scratch = tempfile::tempdir().map_err(|e| e.to_string())?;
+        // In memory where the system has such a place: overwriting a file on disk waits for the disk, every time.
+        let memory = Path::new("/dev/shm");
+        let scratch = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.map_err(|e| e.to_string())?;
         Ok(Self { starts, scratch, limits: Limits::default() })
     }
 
@@ -58,7 +60,7 @@ impl Target {
 
     fn read(&self, path: &Path) -> Outcome {
         let error = match read_header(path, &self.limits) {
-            FileContent::NotAnImage(reason) if reason.is_empty() => return Err("ignored without a reason".to_owned()),
+            FileContent::NotAnImage("") => return Err("ignored without a reason".to_owned()),
             FileContent::NotAnImage(_) => return Ok("not an image"),
             FileContent::Broken(error) => error,
             FileContent::Image(header) => match decode_slice(&header, &self.limits) {

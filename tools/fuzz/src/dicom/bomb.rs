@@ -10,9 +10,9 @@ pub(super) fn plant(file: &mut File, rng: &mut Rng) {
         0 => nest(file, rng.below(20_000), true),
         1 => nest(file, rng.below(100), false),
         2 => {
-            let vr: &[u8; 2] = *rng.pick(&[b"UT", b"UN", b"OB", b"OW", b"SQ"]);
+            let vr = *rng.pick(&[*b"UT", *b"UN", *b"OB", *b"OW", *b"SQ"]);
             let length = *rng.pick(&[0xF000_0000, 0x7FFF_FFFF, 0xFFFF_FFFE, 0x1000_0000]);
-            file.element((0x0009, 0x1001), vr, length, b"")
+            file.element((0x0009, 0x1001), &vr, length, b"")
         }
         3 => icon(file, rng),
         4 => file.element((0x0009, 0x1002), b"LO", 0, b"").repeat(rng.below(30_000)),
