@@ -113,7 +113,7 @@ impl SlicePrediction {
 }
 
 fn resize(buffer: &mut Vec<f32>, slices: usize, width: usize) -> Result<()> {
-    let values = slices.checked_mul(width).unwrap_or(usize::MAX);
+    let values = slices.saturating_mul(width);
     buffer.clear();
     buffer
         .try_reserve(values)

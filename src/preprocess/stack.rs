@@ -38,7 +38,7 @@ impl HuStack {
         let extent = placement.extent();
         let slices = volume.slices().len();
         let mut planes = Vec::new();
-        let values = slices.checked_mul(extent.area()).unwrap_or(usize::MAX);
+        let values = slices.saturating_mul(extent.area());
         planes.try_reserve_exact(values).map_err(|e| {
             let message = format!("{slices} slices of {}×{} do not fit in memory", extent.height, extent.width);
             Error::new(ErrorKind::OutOfMemory, message).caused_by(e)
