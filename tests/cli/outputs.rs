@@ -55,3 +55,15 @@ fn outputs_are_checked_first() {
     scene.radnet(&["predict", "scan", "--model", "missing", "--json", "old.json"]).exit(1);
     assert!(scene.text("old.json").starts_with('{'), "a failed run replaces the document by one that says so");
 }
+
+/// The packed weights are kept for the next start, and only then; both starts say the same.
+#[test]
+fn the_cache_can_be_left_out() {
+    let scene = Scene::new(1);
+    scene.radnet(&["predict", "scan", "--model", "model.safetensors", "--no-cache"]).exit(0);
+    assert!(!scene.path("cache").exists());
+    let first = scene.radnet(&["predict", "scan", "--model", "model.safetensors", "--json", "-"]).exit(0).json();
+    assert!(!scene.names("cache").is_empty());
+    let second = scene.radnet(&["predict", "scan", "--model", "model.safetensors", "--json", "-"]).exit(0).json();
+    assert_eq!(first["results"][0]["slices"], second["results"][0]["slices"]);
+}

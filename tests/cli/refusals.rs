@@ -31,7 +31,7 @@ fn wrong_usage_is_2() {
 fn help_is_complete() {
     let scene = Scene::new(1);
     let said = scene.radnet(&["--help"]).exit(0);
-    for words in ["predict", "inspect", "devices", "RADNET_ISA"] {
+    for words in ["predict", "inspect", "devices", "RADNET_ISA", "RADNET_CACHE_DIR"] {
         assert!(said.stdout.contains(words), "{words}");
     }
     let said = scene.radnet(&["predict", "--help"]).exit(0);

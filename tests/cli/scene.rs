@@ -63,7 +63,7 @@ impl Scene {
     pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.folder.path());
-        command.env_remove("RADNET_ISA").env_remove("NO_COLOR");
+        command.env("RADNET_CACHE_DIR", self.path("cache")).env_remove("RADNET_ISA").env_remove("NO_COLOR");
         command
     }
 

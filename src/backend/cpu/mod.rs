@@ -14,7 +14,7 @@ mod store;
 mod tiers;
 
 pub use stages::StageTime;
-pub use tiers::{Tier, tiers};
+pub use tiers::{Tier, kernels, tiers};
 
 use super::{Backend, BackendInfo, BackendSession, ScanMaps};
 use crate::model::Network;

@@ -1,6 +1,7 @@
 //! The instruction-set tiers that this build knows, and what stands against each on this machine.
 
 use radnet_kernels::isa::{Isa, refusal};
+use radnet_kernels::select;
 
 /// One tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,4 +15,9 @@ pub struct Tier {
 /// Every tier, best first; an engine takes the first that can run unless told otherwise.
 pub fn tiers() -> Vec<Tier> {
     Isa::NAMES.into_iter().map(|name| Tier { name, refusal: refusal(name) }).collect()
+}
+
+/// The kernels that the tier of that name runs, a line each, with the reason against every better one; empty for a tier that cannot run.
+pub fn kernels(tier: &str) -> Vec<String> {
+    Isa::by_name(tier).map_or_else(Vec::new, |isa| select::choices(isa).iter().map(ToString::to_string).collect())
 }

@@ -9,6 +9,7 @@ use radnet::backend::cpu;
 use radnet::report::result::to_json;
 use radnet::{Error, ErrorKind, Result};
 use std::fmt::Write;
+use std::path::PathBuf;
 
 /// The document of `--json`.
 #[derive(serde::Serialize)]
@@ -17,6 +18,8 @@ struct Document {
     version: &'static str,
     cpu: Cpu,
     cuda: Cuda,
+    /// Where packed weights are kept.
+    cache_dir: Option<PathBuf>,
 }
 
 #[derive(serde::Serialize)]
@@ -30,6 +33,8 @@ struct Cpu {
     /// CPUs' worth of time that the cgroup's quota allows; null when there is none.
     quota: Option<f64>,
     isa: Vec<Tier>,
+    /// What runs for each family of kernels, and why nothing better.
+    kernels: Vec<String>,
 }
 
 #[derive(serde::Serialize)]
@@ -73,6 +78,8 @@ fn show(arguments: DevicesArguments, environment: &Environment, output: &mut Out
 
 impl Document {
     fn new(environment: &Environment) -> Result<Self> {
+        let isa = tiers(environment.isa.as_deref())?;
+        let kernels = isa.iter().find(|t| t.used).map_or_else(Vec::new, |t| cpu::kernels(t.name));
         Ok(Self {
             schema: "radnet-devices/1",
             version: env!("CARGO_PKG_VERSION"),
@@ -82,9 +89,11 @@ impl Document {
                 threads: std::thread::available_parallelism().map_or(1, usize::from),
                 affinity: affinity(),
                 quota: quota(),
-                isa: tiers(environment.isa.as_deref())?,
+                isa,
+                kernels,
             },
             cuda: Cuda { available: false, reason: "this build has no CUDA backend" },
+            cache_dir: environment.cache_dir.clone(),
         })
     }
 
@@ -103,8 +112,13 @@ impl Document {
             };
             let _ = writeln!(text, "  {:<9} {words}", tier.name);
         }
+        for kernel in &cpu.kernels {
+            let _ = writeln!(text, "    {}", paint.text(Emphasis::Faint, kernel));
+        }
         let _ = writeln!(text, "  precision fp32");
         let _ = writeln!(text, "{}  not available: {}", paint.text(Emphasis::Bold, "CUDA"), self.cuda.reason);
+        let cache = self.cache_dir.as_ref().map_or("nowhere".to_owned(), |f| f.display().to_string());
+        let _ = writeln!(text, "{}  packed weights are kept in {cache}", paint.text(Emphasis::Bold, "Cache"));
         text
     }
 }

@@ -2,44 +2,51 @@
 
 use std::path::PathBuf;
 
-/// What the environment says.
+/// What the environment says; options on the command line win over it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     /// `RADNET_ISA`: the instruction set to force.
     pub(crate) isa: Option<String>,
+    /// Where packed weights are kept: `RADNET_CACHE_DIR`, else `radnet` in the platform's cache folder.
+    pub(crate) cache_dir: Option<PathBuf>,
     /// `NO_COLOR` is set, or the terminal is `dumb`.
     pub(crate) plain: bool,
-    /// `RADNET_CACHE_DIR`, else `radnet` in the user's cache folder: where packed weights are kept.
-    pub(crate) cache_dir: Option<PathBuf>,
 }
 
 /// For `--help`.
 pub(crate) const HELP: &str = "\
 Environment:
-  RADNET_ISA  instruction set to force: avx512, avx2 or portable (results do not depend on it)
-  RADNET_CACHE_DIR  folder for packed weights [default: `radnet` in the user's cache folder]
-  NO_COLOR    any value: no colours";
+  RADNET_ISA        instruction set to force: avx512, avx2 or portable (results do not depend on it)
+  RADNET_CACHE_DIR  folder for packed weights; an empty value means none
+                    [default: radnet in XDG_CACHE_HOME, ~/.cache, ~/Library/Caches or %LOCALAPPDATA%]
+  NO_COLOR          any value: no colours";
 
 impl Environment {
     /// Reads it.
     pub(crate) fn read() -> Self {
-        let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
+        let var = |name: &str| std::env::var_os(name);
+        let folder = |name: &str| var(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let cache_dir = match var("RADNET_CACHE_DIR") {
+            Some(value) if value.is_empty() => None,
+            Some(value) => Some(PathBuf::from(value)),
+            None => platform_cache(&folder).map(|f| f.join("radnet")),
+        };
         Self {
-            isa: var("RADNET_ISA").map(|v| v.to_string_lossy().into_owned()),
-            cache_dir: var("RADNET_CACHE_DIR").map(PathBuf::from).or_else(|| user_cache(&var).map(|folder| folder.join("radnet"))),
-            plain: var("NO_COLOR").is_some() || var("TERM").is_some_and(|v| v == "dumb"),
+            isa: var("RADNET_ISA").filter(|v| !v.is_empty()).map(|v| v.to_string_lossy().into_owned()),
+            cache_dir,
+            plain: var("NO_COLOR").is_some_and(|v| !v.is_empty()) || var("TERM").is_some_and(|v| v == "dumb"),
         }
     }
 }
 
-/// The user's cache folder by the custom of the system: XDG, macOS, Windows. Relative values of `XDG_CACHE_HOME` do not count.
-fn user_cache(var: &impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
-    let home = || var("HOME").map(PathBuf::from);
+/// The folder that the platform sets aside for what can be made again. XDG wants relative values ignored.
+fn platform_cache(folder: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let home = || folder("HOME").filter(|h| h.is_absolute());
     if cfg!(windows) {
-        var("LOCALAPPDATA").map(PathBuf::from)
+        folder("LOCALAPPDATA")
     } else if cfg!(target_os = "macos") {
         home().map(|h| h.join("Library/Caches"))
     } else {
-        var("XDG_CACHE_HOME").map(PathBuf::from).filter(|p| p.is_absolute()).or_else(|| home().map(|h| h.join(".cache")))
+        folder("XDG_CACHE_HOME").filter(|f| f.is_absolute()).or_else(|| home().map(|h| h.join(".cache")))
     }
 }
