@@ -2,7 +2,9 @@
 
     train.py warmup   --work DIR [--seconds N]                  stage 1 on slices drawn in NumPy
     train.py slices   --work DIR [--seconds N] [--whole-seconds N]   stage 1 on phantoms: crops, then whole slices
-    train.py scans    --work DIR                                norms at full size, then stage 2 on scans stage 1 has not seen
+    train.py calibrate --work DIR                               norms at full size, rounded to the F16 of the file
+    train.py encode   --work DIR [--part I --parts N]           slice vectors of the other scans; N processes share the work
+    train.py scans    --work DIR                                stage 2 on scans stage 1 has not seen
     train.py evaluate --work DIR [--limit N]                    figures on held-out phantoms with shifted settings
     train.py export   --work DIR --out FILE --version V         the model file (F16)
 
@@ -28,6 +30,7 @@ from radnet_reference import weights
 from radnet_reference.model import RadNet
 from training import data, stage2
 from training.curves import draw
+from training.evaluation import cached_look
 from training.evaluation import evaluate as evaluate_scans
 from training.stage1 import Phase, Trainer, calibrate_norms
 
@@ -67,28 +70,57 @@ def slices(args: argparse.Namespace) -> None:
     trainer.run(phases, pool, checkpoint)
 
 
-def stage1_model(args: argparse.Namespace) -> tuple[RadNet, list[dict]]:
-    """The averaged network of stage 1 with norms calibrated on whole slices, and the log."""
+def calibrate(args: argparse.Namespace) -> None:
+    """The averaged network of stage 1, its norms set on whole slices, every tensor rounded as the file will hold it."""
     trainer = Trainer(cfg.standard(), args.work, SEED)
     trainer.load(args.work / "slices.pt")
     model: RadNet = trainer.average["model"]
-    calibrated = args.work / "calibrated.pt"
-    if calibrated.exists():
-        model.load_state_dict(torch.load(calibrated, weights_only=True))
-        return model.eval(), trainer.progress.log
     pool = data.slices_of(data.read_scans(args.work / "train256", SIZE, range(1000, 2000)))
-    chosen = np.random.default_rng(SEED).permutation(len(pool.label))[: args.calibration]
-    calibrate_norms(model, pool.hu[chosen])
-    torch.save(model.state_dict(), calibrated)
-    return model.eval(), trainer.progress.log
+    calibrate_norms(model, pool.hu[np.random.default_rng(SEED).permutation(len(pool.label))[: args.slices]])
+    round_to_file(model)
+    torch.save({"state": model.state_dict(), "log": json.dumps(trainer.progress.log)}, args.work / "calibrated.pt")
+
+
+def round_to_file(model: RadNet) -> None:
+    for tensor in weights.tensors(model).values():
+        tensor.copy_(tensor.half().float())
+
+
+def stage1_model(args: argparse.Namespace) -> tuple[RadNet, list[dict]]:
+    """What `calibrate` left, and stage 1's log."""
+    saved = torch.load(args.work / "calibrated.pt", weights_only=True)
+    model = RadNet(cfg.standard()).requires_grad_(False).to(memory_format=torch.channels_last)
+    model.load_state_dict(saved["state"])
+    return model.eval(), json.loads(saved["log"])
+
+
+def fitting_scans(args: argparse.Namespace) -> list[data.Scan]:
+    return data.read_scans(args.work / "scans256", SIZE, range(2000, 3000))
+
+
+def validation_scans(args: argparse.Namespace) -> list[data.Scan]:
+    return data.read_scans(args.work / "valid256", SIZE, range(3000, 4000))
+
+
+def held_out_scans(args: argparse.Namespace) -> list[data.Scan]:
+    return data.read_scans(args.work / "heldout", SIZE, range(9000, 10000))
+
+
+def encode(args: argparse.Namespace) -> None:
+    torch.set_num_threads(max(1, 2 // args.parts))
+    model, _ = stage1_model(args)
+    stage2.encode(model, [*validation_scans(args), *fitting_scans(args)][args.part :: args.parts], args.work / "vectors")
+    for scan in held_out_scans(args)[args.part :: args.parts]:
+        cached_look(model, scan, args.work / "looks")
 
 
 def scans(args: argparse.Namespace) -> None:
     model, log = stage1_model(args)
-    fitted = stage2.encode(model, data.read_scans(args.work / "scans256", SIZE, range(2000, 3000)), args.work / "vectors")
-    validation = stage2.encode(model, data.read_scans(args.work / "valid256", SIZE, range(3000, 4000)), args.work / "vectors")
+    fitted = stage2.encode(model, fitting_scans(args), args.work / "vectors")
+    validation = stage2.encode(model, validation_scans(args), args.work / "vectors")
     print(f"stage 2: {len(fitted)} scans, {sum(s.positive for s in fitted)} bleeding; validation {len(validation)}", flush=True)
     epochs = stage2.train(model, fitted, validation, args.epochs, SEED)
+    round_to_file(model)
     model.config["thresholds"]["any"] = choose_threshold(model, validation)
     torch.save({"state": model.state_dict(), "config": json.dumps(model.config)}, args.work / "final.pt")
     (args.work / "log.json").write_text(json.dumps({"slices": log, "scans": epochs}))
@@ -114,13 +146,8 @@ def finished(args: argparse.Namespace) -> RadNet:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Evaluates the weights as stored: rounded to float16 and read back."""
-    model = finished(args)
-    for tensor in weights.tensors(model).values():
-        tensor.copy_(tensor.half().float())
-    model = model.to(memory_format=torch.channels_last)
-    held_out = data.read_scans(args.work / "heldout", SIZE, range(9000, 9000 + args.limit))
-    figures = evaluate_scans(model, held_out)
+    """Figures of the weights as the file holds them."""
+    figures = evaluate_scans(finished(args), held_out_scans(args)[: args.limit], args.work / "looks")
     (args.work / "evaluation.json").write_text(json.dumps(figures, indent=1))
     print(json.dumps({k: v for k, v in figures.items() if k != "per_scan"}, indent=1))
 
@@ -143,7 +170,9 @@ def main() -> None:
 
     command(warmup, seconds=1500.0, slices=1600)
     command(slices, seconds=2400.0, whole_seconds=1200.0)
-    command(scans, epochs=40, calibration=256)
+    command(calibrate, slices=256)
+    command(encode, part=0, parts=1)
+    command(scans, epochs=40)
     command(evaluate, limit=77)
     command(export, out=Path("radnet-demo.safetensors"), version="0")
     args = parser.parse_args()

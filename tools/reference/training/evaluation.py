@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,23 +20,33 @@ SMALL_MM2 = 200.0
 
 @torch.no_grad()
 def look(model: RadNet, scan: Scan) -> dict:
-    """One scan through the whole network: slice logits, and per bleeding slice where attention and segmentation point."""
+    """One scan through the DenseNet: slice vectors, Dice, and per bleeding slice where attention and segmentation point."""
     size = tuple(model.config["input"]["size"])
     v, hits, overlaps = [], [], []
-    for i in range(0, len(scan.hu), 8):
-        hu = torch.from_numpy(scan.hu[i : i + 8].astype(np.float32))
+    for i in range(0, len(scan.hu), 4):
+        hu = torch.from_numpy(scan.hu[i : i + 4].astype(np.float32))
         x = augment.windows(hu, model.config["input"]["channels"], None).contiguous(memory_format=torch.channels_last)
         feature_map, blocks = model.backbone(x)
         pooled, a = model.pool(feature_map)
         v.append(pooled)
         segmented = torch.stack([model.segmentation_map(b, block) for b, block in blocks.items()]).mean(dim=0)[:, 0]
         attended = F.interpolate(a.mean(dim=1, keepdim=True), size=size, mode="bilinear", align_corners=False)[:, 0]
-        mask = torch.from_numpy(scan.mask[i : i + 8]) > 0
+        mask = torch.from_numpy(scan.mask[i : i + 4]) > 0
         overlaps.append((segmented >= 0.5, mask))
-        hits += [pointing(m, at, seg) for m, at, seg, y in zip(mask, attended, segmented, scan.label[i : i + 8]) if y > 0]
-    z = model.sequence(torch.cat(v).unsqueeze(0))[0, :, 0].numpy()
+        hits += [pointing(m, at, seg) for m, at, seg, y in zip(mask, attended, segmented, scan.label[i : i + 4]) if y > 0]
     found, truth = (torch.cat([o[k] for o in overlaps]).numpy() for k in (0, 1))
-    return {"z": z, "score": rules.score(model.config["scan"], rules.sigmoid(z)), "hits": hits, "dice": dice(truth, found) if scan.positive else None}
+    return {"v": torch.cat(v), "hits": hits, "dice": dice(truth, found) if scan.positive else None}
+
+
+def cached_look(model: RadNet, scan: Scan, cache: Path) -> dict:
+    """`look`, kept in `cache`, so that a killed run goes on where it was and several processes can share the work."""
+    cache.mkdir(parents=True, exist_ok=True)
+    path = cache / f"{scan.seed:08}.pt"
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        torch.save(look(model, scan), partial)
+        partial.replace(path)
+    return torch.load(path, weights_only=True)
 
 
 def pointing(mask: torch.Tensor, attended: torch.Tensor, segmented: torch.Tensor) -> dict:
@@ -49,13 +59,14 @@ def pointing(mask: torch.Tensor, attended: torch.Tensor, segmented: torch.Tensor
     }
 
 
-def evaluate(model: RadNet, scans: list[Scan]) -> dict:
+@torch.no_grad()
+def evaluate(model: RadNet, scans: list[Scan], cache: Path) -> dict:
     """All figures that the model card quotes."""
     results = []
-    for i, scan in enumerate(scans):
-        results.append(look(model, scan))
-        if i % 5 == 4:
-            print(f"{time.strftime('%H:%M:%S')} evaluated {i + 1} of {len(scans)}", flush=True)
+    for scan in scans:
+        seen = cached_look(model, scan, cache)
+        z = model.sequence(seen["v"].unsqueeze(0))[0, :, 0].numpy()
+        results.append({**seen, "z": z, "score": rules.score(model.config["scan"], rules.sigmoid(z))})
     return summarise(scans, results, model.config["thresholds"]["any"])
 
 

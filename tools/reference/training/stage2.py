@@ -32,13 +32,15 @@ class Encoded:
 
 @torch.no_grad()
 def encode(model: RadNet, scans: list[Scan], cache: Path) -> list[Encoded]:
-    """Slice vectors of scans. Each is kept in `cache`, so that a killed run goes on where it was."""
+    """Slice vectors of scans. Each is kept in `cache`, so that a killed run goes on where it was and several processes can share the work."""
     cache.mkdir(parents=True, exist_ok=True)
     encoded = []
     for scan in scans:
         path = cache / f"{scan.seed:08}.pt"
         if not path.exists():
-            torch.save(torch.cat([vectors(model, scan.hu[i : i + 8]) for i in range(0, len(scan.hu), 8)]), path)
+            partial = path.with_suffix(".partial")
+            torch.save(torch.cat([vectors(model, scan.hu[i : i + 4]) for i in range(0, len(scan.hu), 4)]), partial)
+            partial.replace(path)
         encoded.append(Encoded(scan.seed, torch.load(path, weights_only=True), torch.from_numpy(scan.label), scan.positive))
     return encoded
 
