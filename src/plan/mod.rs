@@ -107,7 +107,7 @@ mod tests {
                 .collect();
             let plan = Plan::new(requests.clone());
             for (i, a) in requests.iter().enumerate() {
-                assert!(plan.range(i).start % ALIGN == 0 && plan.range(i).end <= plan.len());
+                assert!(plan.range(i).start.is_multiple_of(ALIGN) && plan.range(i).end <= plan.len());
                 for (j, b) in requests.iter().enumerate().skip(i + 1) {
                     let meet = a.first <= b.last && b.first <= a.last;
                     let overlap = plan.range(i).start < plan.range(j).end && plan.range(j).start < plan.range(i).end;

@@ -61,9 +61,11 @@ impl Measurement {
         let scan = Scan::new(arguments.input, arguments.from, arguments.slices, &model.config.input)?;
         let card = Card::new(ModelInfo::default(), &model.config, &model.network);
         let network = model.network.clone();
+        // A model file starts as it does for `radnet`, from packed weights where they are kept; random weights leave nothing behind.
+        let cache_dir = environment.cache_dir.clone().filter(|_| model.path.is_some());
         let start = Instant::now();
         let builder = Engine::builder(model).device(arguments.device).precision(arguments.precision).threads(arguments.threads);
-        let engine = builder.isa(environment.isa.clone()).measure(true).build()?;
+        let engine = builder.isa(environment.isa.clone()).cache_dir(cache_dir).measure(true).build()?;
         let mut session = engine.session()?;
         let load = read + start.elapsed();
         let mut runner = Runner { engine: &engine, session: &mut session, scan: &scan, epoch: start };

@@ -32,6 +32,9 @@ fn head(x: f64, y: f64) -> i16 {
     }
 }
 
+/// HU by position in mm from the centre.
+type Body<'a> = &'a dyn Fn(f64, f64) -> i16;
+
 #[test]
 fn heads() {
     assert_eq!(doubt(&volume(5, 0.9, head)), None);
@@ -84,7 +87,7 @@ fn other_things() {
         () => -1000,
     };
     let skull = |x: f64, y: f64| if head(x, y) == 900 { 900 } else { -1000 };
-    let bodies: [(&str, &dyn Fn(f64, f64) -> i16); 7] = [
+    let bodies: [(&str, Body<'_>); 7] = [
         ("cylinder", &cylinder),
         ("cylinder in plastic", &in_plastic),
         ("thorax", &thorax),
