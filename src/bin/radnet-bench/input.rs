@@ -67,7 +67,7 @@ fn volume(slices: usize, mut hu: impl FnMut(usize, usize) -> i16) -> Result<HuVo
 }
 
 /// Half axes of the widest slice in pixels.
-const HEAD: [f64; 2] = [224.0, 178.0];
+const HEAD: [f64; 2] = [217.0, 172.0];
 
 /// A head from the skull base to the vertex: scalp, skull, brain with ventricles, quantum noise, air around.
 fn head(random: &mut Random, slices: usize) -> Result<HuVolume> {
