@@ -4,7 +4,7 @@ mod args;
 #[allow(dead_code, reason = "shared with radnet, which uses all of it")]
 #[path = "../shared/console.rs"]
 mod console;
-#[allow(dead_code, reason = "shared with radnet; a benchmark packs its weights every time")]
+#[allow(dead_code, reason = "shared with radnet, which uses all of it")]
 #[path = "../shared/environment.rs"]
 mod environment;
 mod input;
