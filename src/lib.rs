@@ -7,6 +7,7 @@ pub mod decision;
 pub mod dicom;
 pub mod engine;
 pub mod error;
+pub mod evaluate;
 pub mod finding;
 pub mod model;
 pub mod observer;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// A top-level module of the root crate and the crate modules it may import. What every module may use is in [`COMMON`].
 const RULES: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("evaluate", &[]),
     ("finding", &[]),
     ("observer", &[]),
     ("tensor", &[]),
