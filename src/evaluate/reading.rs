@@ -1,0 +1,279 @@
+//! Labels against scores: one reading of the model, in the vocabulary of a diagnostic accuracy study.
+
+use super::labels::{LabelledCase, Labels, canonical_class, malformed};
+use super::scores::Scores;
+use super::stats::Estimate;
+use super::stats::agreement::{cohen_kappa, fleiss_kappa, mcnemar_exact};
+use super::stats::bootstrap::percentile_interval;
+use super::stats::calibration::{Calibration, brier, calibration, log_loss};
+use super::stats::confusion::Confusion;
+use super::stats::roc::{Auc, auc_delong, average_precision};
+use crate::Result;
+use serde::Serialize;
+
+/// How to judge.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The class judged.
+    pub class: String,
+    /// Scores at or above are positive; none means the model's threshold, else 0.5.
+    pub threshold: Option<f64>,
+    /// Resamples of the bootstrap intervals.
+    pub bootstrap: usize,
+    /// Of the bootstrap.
+    pub seed: u64,
+    /// Leaves out identifiers that one side lacks, and counts them, instead of refusing.
+    pub allow_missing: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { class: "any".to_owned(), threshold: None, bootstrap: 2000, seed: 0, allow_missing: false }
+    }
+}
+
+/// The judgement; the order of fields is the order of keys in JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// The class judged.
+    pub class: String,
+    /// Scores at or above were called positive.
+    pub threshold: f64,
+    /// Cases.
+    pub n: usize,
+    /// Cases that are positive in truth.
+    pub positives: usize,
+    /// True positives.
+    pub tp: usize,
+    /// False positives.
+    pub fp: usize,
+    /// False negatives.
+    #[serde(rename = "fn")]
+    pub fn_: usize,
+    /// True negatives.
+    pub tn: usize,
+    /// Wilson.
+    pub accuracy: Estimate,
+    /// Wilson.
+    pub sensitivity: Estimate,
+    /// Wilson.
+    pub specificity: Estimate,
+    /// Wilson.
+    pub ppv: Estimate,
+    /// Wilson.
+    pub npv: Estimate,
+    /// Bootstrap.
+    pub f1: Estimate,
+    /// Log method.
+    pub lr_positive: Estimate,
+    /// Log method.
+    pub lr_negative: Estimate,
+    /// DeLong.
+    pub auc: Auc,
+    /// Bootstrap.
+    pub average_precision: Estimate,
+    /// Of the class; with RSNA's six classes on both sides, the challenge's weighted mean.
+    pub log_loss: Option<f64>,
+    /// Mean squared error.
+    pub brier: Option<f64>,
+    /// Ten equal bins.
+    pub calibration: Calibration,
+    /// Each reader against the truth, beside the model.
+    pub readers: Vec<ReaderSummary>,
+    /// Agreement among the readers; null without readers.
+    pub kappa: Option<ReaderKappa>,
+    /// Labelled cases without a score, left out.
+    pub missing_scores: usize,
+    /// Scored cases without a label, left out.
+    pub missing_labels: usize,
+}
+
+/// One reader.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReaderSummary {
+    /// As the label file names them.
+    pub name: String,
+    /// Wilson.
+    pub accuracy: Estimate,
+    /// Wilson.
+    pub sensitivity: Estimate,
+    /// Wilson.
+    pub specificity: Estimate,
+    /// Wilson.
+    pub ppv: Estimate,
+    /// Bootstrap.
+    pub f1: Estimate,
+    /// The reader's correctness against the model's at the threshold, exact and two-sided.
+    pub mcnemar_p: f64,
+    /// Cohen's, between the reader and the model; null when chance alone would always agree.
+    pub kappa: Option<f64>,
+}
+
+/// Agreement among readers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReaderKappa {
+    /// Over all readers; null with fewer than two.
+    pub fleiss: Option<f64>,
+    /// Cohen's, for each pair.
+    pub pairs: Vec<Pairwise>,
+}
+
+/// Cohen's kappa of two readers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pairwise {
+    /// One.
+    pub a: String,
+    /// The other.
+    pub b: String,
+    /// Null when chance alone would always agree.
+    pub kappa: Option<f64>,
+}
+
+/// The cases that both sides have, for one class.
+struct Joined {
+    truth: Vec<bool>,
+    scores: Vec<f64>,
+    /// Per reader.
+    reads: Vec<Vec<bool>>,
+    missing_scores: Vec<String>,
+    missing_labels: Vec<String>,
+}
+
+/// Judges `scores` by `labels`.
+///
+/// # Errors
+/// `corrupt_file` when the labels or a result lack the class, when identifiers are in one and not in the other (unless allowed), or
+/// when no case is left.
+pub fn evaluate(labels: &Labels, scores: &Scores, options: &Options) -> Result<Evaluation> {
+    let class = canonical_class(&options.class);
+    let joined = join(labels, scores, class, options.allow_missing)?;
+    let threshold = options.threshold.or_else(|| scores.thresholds.get(class).copied()).unwrap_or(0.5);
+    let Joined { truth, scores: p, .. } = &joined;
+    let decisions: Vec<bool> = p.iter().map(|&s| s >= threshold).collect();
+    let table = Confusion::count(truth.iter().copied().zip(decisions.iter().copied()));
+    let resampled = |statistic: &dyn Fn(&[bool], &[f64]) -> Option<f64>| Estimate {
+        value: statistic(truth, p),
+        ci95: percentile_interval(truth.len(), options.bootstrap, options.seed, |sample| {
+            let picked: (Vec<bool>, Vec<f64>) = sample.iter().map(|&i| (truth[i], p[i])).unzip();
+            statistic(&picked.0, &picked.1)
+        }),
+    };
+    Ok(Evaluation {
+        class: class.to_owned(),
+        threshold,
+        n: table.n(),
+        positives: table.tp + table.fn_,
+        tp: table.tp,
+        fp: table.fp,
+        fn_: table.fn_,
+        tn: table.tn,
+        accuracy: table.accuracy(),
+        sensitivity: table.sensitivity(),
+        specificity: table.specificity(),
+        ppv: table.ppv(),
+        npv: table.npv(),
+        f1: f1(truth, &decisions, options),
+        lr_positive: table.lr_positive(),
+        lr_negative: table.lr_negative(),
+        auc: auc_delong(truth, p),
+        average_precision: resampled(&average_precision),
+        log_loss: rsna_log_loss(labels, scores).or_else(|| log_loss(truth, p)),
+        brier: brier(truth, p),
+        calibration: calibration(truth, p),
+        readers: labels.readers.iter().zip(&joined.reads).map(|(name, reads)| reader(name, reads, truth, &decisions, options)).collect(),
+        kappa: (!labels.readers.is_empty()).then(|| reader_kappa(&labels.readers, &joined.reads)),
+        missing_scores: joined.missing_scores.len(),
+        missing_labels: joined.missing_labels.len(),
+    })
+}
+
+fn join(labels: &Labels, scores: &Scores, class: &str, allow_missing: bool) -> Result<Joined> {
+    // A plain file labels one class without naming it.
+    let column = labels.class_index(class).or((labels.classes.len() == 1).then_some(0));
+    let column = column.ok_or_else(|| malformed(format!("the labels have no class `{class}`, only {}", labels.classes.join(", "))))?;
+    let mut joined =
+        Joined { truth: vec![], scores: vec![], reads: vec![vec![]; labels.readers.len()], missing_scores: vec![], missing_labels: vec![] };
+    for (id, case) in &labels.cases {
+        let Some(of_case) = scores.by_id.get(id) else {
+            joined.missing_scores.push(id.clone());
+            continue;
+        };
+        let p = of_case.get(class).ok_or_else(|| malformed(format!("the result of `{id}` has no class `{class}`")))?;
+        joined.truth.push(case.truth[column]);
+        joined.scores.push(*p);
+        joined.reads.iter_mut().zip(&case.reads).for_each(|(all, reads)| all.push(reads[column]));
+    }
+    joined.missing_labels = scores.by_id.keys().filter(|id| !labels.cases.contains_key(*id)).cloned().collect();
+    refuse_missing(&joined, scores, allow_missing)?;
+    Ok(joined)
+}
+
+fn refuse_missing(joined: &Joined, scores: &Scores, allow_missing: bool) -> Result<()> {
+    let some = |ids: &[String]| ids.iter().take(3).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+    if joined.truth.is_empty() {
+        let message = format!("labels and scores have no identifier in common: labels name {}", some(&joined.missing_scores));
+        return Err(malformed(format!("{message}; scores name {}", some(&joined.missing_labels))));
+    }
+    if allow_missing {
+        return Ok(());
+    }
+    for (ids, what) in [(&joined.missing_scores, "labelled but not scored"), (&joined.missing_labels, "scored but not labelled")] {
+        if !ids.is_empty() {
+            let failed = if scores.failed.is_empty() { String::new() } else { format!(" ({} results are errors)", scores.failed.len()) };
+            let message = format!("{} cases are {what}, such as {}{failed}; --allow-missing leaves them out", ids.len(), some(ids));
+            return Err(malformed(message));
+        }
+    }
+    Ok(())
+}
+
+/// The challenge's metric: mean over slices and six classes, `any` weighing twice; none unless both sides have all six.
+fn rsna_log_loss(labels: &Labels, scores: &Scores) -> Option<f64> {
+    let classes = super::labels::RSNA_CLASSES;
+    let columns: Vec<usize> = classes.iter().map(|c| labels.class_index(c)).collect::<Option<_>>()?;
+    let scored: Vec<(&LabelledCase, &std::collections::BTreeMap<String, f64>)> =
+        labels.cases.iter().filter_map(|(id, case)| scores.by_id.get(id).map(|s| (case, s))).collect();
+    let mut sum = 0.0;
+    let mut weights = 0.0;
+    for (class, column) in classes.iter().zip(columns) {
+        let truth: Vec<bool> = scored.iter().map(|(case, _)| case.truth[column]).collect();
+        let p: Vec<f64> = scored.iter().map(|(_, s)| s.get(*class).copied()).collect::<Option<_>>()?;
+        let weight = if *class == "any" { 2.0 } else { 1.0 };
+        sum += weight * log_loss(&truth, &p)?;
+        weights += weight;
+    }
+    Some(sum / weights)
+}
+
+fn f1(truth: &[bool], decisions: &[bool], options: &Options) -> Estimate {
+    let of = |sample: &mut dyn Iterator<Item = usize>| Confusion::count(sample.map(|i| (truth[i], decisions[i]))).f1();
+    Estimate {
+        value: of(&mut (0..truth.len())),
+        ci95: percentile_interval(truth.len(), options.bootstrap, options.seed, |sample| of(&mut sample.iter().copied())),
+    }
+}
+
+fn reader(name: &str, reads: &[bool], truth: &[bool], model: &[bool], options: &Options) -> ReaderSummary {
+    let table = Confusion::count(truth.iter().copied().zip(reads.iter().copied()));
+    let only = |right: &[bool], wrong: &[bool]| (0..truth.len()).filter(|&i| right[i] == truth[i] && wrong[i] != truth[i]).count();
+    ReaderSummary {
+        name: name.to_owned(),
+        accuracy: table.accuracy(),
+        sensitivity: table.sensitivity(),
+        specificity: table.specificity(),
+        ppv: table.ppv(),
+        f1: f1(truth, reads, options),
+        mcnemar_p: mcnemar_exact(only(reads, model), only(model, reads)),
+        kappa: cohen_kappa(reads, model),
+    }
+}
+
+fn reader_kappa(names: &[String], reads: &[Vec<bool>]) -> ReaderKappa {
+    let mut pairs = Vec::new();
+    for i in 0..names.len() {
+        for j in i + 1..names.len() {
+            pairs.push(Pairwise { a: names[i].clone(), b: names[j].clone(), kappa: cohen_kappa(&reads[i], &reads[j]) });
+        }
+    }
+    ReaderKappa { fleiss: fleiss_kappa(&reads.iter().map(Vec::as_slice).collect::<Vec<_>>()), pairs }
+}
