@@ -1,6 +1,6 @@
 """DICOM series to HU volumes by pydicom, following the specification's rules for Hounsfield units and orientation; and back, for parity runs.
 
-Reads what parity.py and the evaluation need: single-frame CT slices. The engine's own reader knows far more.
+Reads what parity.py and the data sets need: single-frame CT slices. The engine's own reader knows far more.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ def read(folder: Path) -> Series:
             datasets.append(ds)
     if not datasets:
         raise ValueError(f"{folder}: no CT slices")
+    return assemble(datasets)
+
+
+def assemble(datasets: list[pydicom.Dataset]) -> Series:
+    """Slices that were read already, ordered and oriented; the largest group of one geometry stays."""
     datasets = _largest_group(datasets)
     slices = sorted((_oriented(ds) for ds in datasets), key=lambda s: (s[0], s[1], s[2]))
     kept = [slices[0]]
@@ -49,6 +54,11 @@ def read(folder: Path) -> Series:
         if candidate[0] - kept[-1][0] > DUPLICATE_MM:
             kept.append(candidate)
     return Series(np.stack([s[3] for s in kept]), kept[0][4], [s[0] for s in kept], [s[2] for s in kept])
+
+
+def to_int16(hu: np.ndarray) -> np.ndarray:
+    """HU rounded to whole numbers."""
+    return np.rint(hu).astype(np.int16)
 
 
 def hounsfield(ds: pydicom.Dataset) -> np.ndarray:
