@@ -22,7 +22,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("backend", &["plan", "weights", "tensor", "model"]),
     ("engine", &["backend", "weights", "model", "tensor", "session"]),
     ("session", &["backend", "decision", "engine", "model", "preprocess", "tensor", "volume", "weights"]),
-    ("report", &["backend", "decision", "dicom", "engine", "model", "preprocess", "session", "tensor", "volume", "weights"]),
+    ("report", &["backend", "decision", "dicom", "engine", "evaluate", "model", "preprocess", "session", "tensor", "volume", "weights"]),
 ];
 
 /// Errors, findings and observers are everybody's vocabulary.

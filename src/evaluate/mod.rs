@@ -1,9 +1,14 @@
 //! Judging a model on labelled scans: the statistics of a diagnostic accuracy study.
+//!
+//! [`labels::read_labels`] gives the truth, [`Scores`] what the model said, [`evaluate`] the judgement; [`join`] gives the paired cases to
+//! who wants to do their own sums.
 
+mod join;
 pub mod labels;
 mod reading;
 mod scores;
 pub mod stats;
 
+pub use join::{Cases, join};
 pub use reading::{Evaluation, Options, Pairwise, ReaderKappa, ReaderSummary, evaluate};
-pub use scores::{IdKind, Scores};
+pub use scores::{Acquisition, FailedResult, IdKind, ModelIdentity, Scores};

@@ -1,6 +1,7 @@
 //! Labels against scores: one reading of the model, in the vocabulary of a diagnostic accuracy study.
 
-use super::labels::{LabelledCase, Labels, canonical_class, malformed};
+use super::join::{Cases, join};
+use super::labels::{Labels, RSNA_CLASSES, canonical_class};
 use super::scores::Scores;
 use super::stats::Estimate;
 use super::stats::agreement::{cohen_kappa, fleiss_kappa, mcnemar_exact};
@@ -129,16 +130,6 @@ pub struct Pairwise {
     pub kappa: Option<f64>,
 }
 
-/// The cases that both sides have, for one class.
-struct Joined {
-    truth: Vec<bool>,
-    scores: Vec<f64>,
-    /// Per reader.
-    reads: Vec<Vec<bool>>,
-    missing_scores: Vec<String>,
-    missing_labels: Vec<String>,
-}
-
 /// Judges `scores` by `labels`.
 ///
 /// # Errors
@@ -146,9 +137,9 @@ struct Joined {
 /// when no case is left.
 pub fn evaluate(labels: &Labels, scores: &Scores, options: &Options) -> Result<Evaluation> {
     let class = canonical_class(&options.class);
-    let joined = join(labels, scores, class, options.allow_missing)?;
-    let threshold = options.threshold.or_else(|| scores.thresholds.get(class).copied()).unwrap_or(0.5);
-    let Joined { truth, scores: p, .. } = &joined;
+    let cases = join(labels, scores, class, options.allow_missing)?;
+    let threshold = options.threshold.or_else(|| scores.threshold(class)).unwrap_or(0.5);
+    let Cases { truth, scores: p, .. } = &cases;
     let decisions: Vec<bool> = p.iter().map(|&s| s >= threshold).collect();
     let table = Confusion::count(truth.iter().copied().zip(decisions.iter().copied()));
     let resampled = |statistic: &dyn Fn(&[bool], &[f64]) -> Option<f64>| Estimate {
@@ -177,68 +168,25 @@ pub fn evaluate(labels: &Labels, scores: &Scores, options: &Options) -> Result<E
         lr_negative: table.lr_negative(),
         auc: auc_delong(truth, p),
         average_precision: resampled(&average_precision),
-        log_loss: rsna_log_loss(labels, scores).or_else(|| log_loss(truth, p)),
+        log_loss: rsna_log_loss(labels, scores, &cases).or_else(|| log_loss(truth, p)),
         brier: brier(truth, p),
         calibration: calibration(truth, p),
-        readers: labels.readers.iter().zip(&joined.reads).map(|(name, reads)| reader(name, reads, truth, &decisions, options)).collect(),
-        kappa: (!labels.readers.is_empty()).then(|| reader_kappa(&labels.readers, &joined.reads)),
-        missing_scores: joined.missing_scores.len(),
-        missing_labels: joined.missing_labels.len(),
+        readers: labels.readers.iter().zip(&cases.reads).map(|(name, reads)| reader(name, reads, truth, &decisions, options)).collect(),
+        kappa: (!labels.readers.is_empty()).then(|| reader_kappa(&labels.readers, &cases.reads)),
+        missing_scores: cases.missing_scores.len(),
+        missing_labels: cases.missing_labels.len(),
     })
 }
 
-fn join(labels: &Labels, scores: &Scores, class: &str, allow_missing: bool) -> Result<Joined> {
-    // A plain file labels one class without naming it.
-    let column = labels.class_index(class).or((labels.classes.len() == 1).then_some(0));
-    let column = column.ok_or_else(|| malformed(format!("the labels have no class `{class}`, only {}", labels.classes.join(", "))))?;
-    let mut joined =
-        Joined { truth: vec![], scores: vec![], reads: vec![vec![]; labels.readers.len()], missing_scores: vec![], missing_labels: vec![] };
-    for (id, case) in &labels.cases {
-        let Some(of_case) = scores.by_id.get(id) else {
-            joined.missing_scores.push(id.clone());
-            continue;
-        };
-        let p = of_case.get(class).ok_or_else(|| malformed(format!("the result of `{id}` has no class `{class}`")))?;
-        joined.truth.push(case.truth[column]);
-        joined.scores.push(*p);
-        joined.reads.iter_mut().zip(&case.reads).for_each(|(all, reads)| all.push(reads[column]));
-    }
-    joined.missing_labels = scores.by_id.keys().filter(|id| !labels.cases.contains_key(*id)).cloned().collect();
-    refuse_missing(&joined, scores, allow_missing)?;
-    Ok(joined)
-}
-
-fn refuse_missing(joined: &Joined, scores: &Scores, allow_missing: bool) -> Result<()> {
-    let some = |ids: &[String]| ids.iter().take(3).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
-    if joined.truth.is_empty() {
-        let message = format!("labels and scores have no identifier in common: labels name {}", some(&joined.missing_scores));
-        return Err(malformed(format!("{message}; scores name {}", some(&joined.missing_labels))));
-    }
-    if allow_missing {
-        return Ok(());
-    }
-    for (ids, what) in [(&joined.missing_scores, "labelled but not scored"), (&joined.missing_labels, "scored but not labelled")] {
-        if !ids.is_empty() {
-            let failed = if scores.failed.is_empty() { String::new() } else { format!(" ({} results are errors)", scores.failed.len()) };
-            let message = format!("{} cases are {what}, such as {}{failed}; --allow-missing leaves them out", ids.len(), some(ids));
-            return Err(malformed(message));
-        }
-    }
-    Ok(())
-}
-
 /// The challenge's metric: mean over slices and six classes, `any` weighing twice; none unless both sides have all six.
-fn rsna_log_loss(labels: &Labels, scores: &Scores) -> Option<f64> {
-    let classes = super::labels::RSNA_CLASSES;
-    let columns: Vec<usize> = classes.iter().map(|c| labels.class_index(c)).collect::<Option<_>>()?;
-    let scored: Vec<(&LabelledCase, &std::collections::BTreeMap<String, f64>)> =
-        labels.cases.iter().filter_map(|(id, case)| scores.by_id.get(id).map(|s| (case, s))).collect();
+fn rsna_log_loss(labels: &Labels, scores: &Scores, cases: &Cases) -> Option<f64> {
     let mut sum = 0.0;
     let mut weights = 0.0;
-    for (class, column) in classes.iter().zip(columns) {
-        let truth: Vec<bool> = scored.iter().map(|(case, _)| case.truth[column]).collect();
-        let p: Vec<f64> = scored.iter().map(|(_, s)| s.get(*class).copied()).collect::<Option<_>>()?;
-        let weight = if *class == "any" { 2.0 } else { 1.0 };
+    for class in RSNA_CLASSES {
+        let column = labels.classes.iter().position(|c| c == class)?;
+        let truth: Vec<bool> = cases.ids.iter().map(|id| labels.case(id).map(|c| c.truth(column))).collect::<Option<_>>()?;
+        let p: Vec<f64> = cases.ids.iter().map(|id| scores.score(id, class)).collect::<Option<_>>()?;
+        let weight = if class == "any" { 2.0 } else { 1.0 };
         sum += weight * log_loss(&truth, &p)?;
         weights += weight;
     }

@@ -1,158 +1,96 @@
 //! What the model said: result documents of `radnet predict`, or a CSV of scores, as one score per identifier and class.
 
-use super::labels::{Row, Table, canonical_class, cq500_id, malformed};
+mod document;
+
+pub use document::{Acquisition, IdKind, ModelIdentity};
+
+use super::labels::{Row, Table, canonical_class, case_id, malformed};
 use crate::{Error, ErrorKind, Result};
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use document::Document;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::str::FromStr;
 
-/// Which identifier of a result the labels name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdKind {
-    /// StudyInstanceUID.
-    Study,
-    /// SeriesInstanceUID.
-    Series,
-    /// SOPInstanceUID: one case per slice, by its probability.
-    Sop,
-    /// Name of the folder or file that was read; CQ500's folder names match its label file.
-    Folder,
-}
-
-impl FromStr for IdKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "study" => Ok(Self::Study),
-            "series" => Ok(Self::Series),
-            "sop" => Ok(Self::Sop),
-            "folder" => Ok(Self::Folder),
-            _ => Err(format!("`{text}` is none of study, series, sop, folder")),
-        }
-    }
-}
-
-/// Scores by identifier, then class.
+/// Scores of many cases: scans, or single slices.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
-    /// By identifier, then class.
-    pub by_id: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Canonical names of the classes seen, in the order of their first score.
+    classes: Vec<String>,
+    /// Position of each identifier in the columns.
+    index: HashMap<Box<str>, u32>,
+    /// Per class, per case; NaN where a case has no score for the class.
+    columns: Vec<Vec<f64>>,
+    /// Per case, into `acquisitions`.
+    acquired: Vec<u32>,
+    /// The first one stands for "unknown".
+    acquisitions: Vec<Acquisition>,
     /// The model's threshold per class, where results carry it.
-    pub thresholds: BTreeMap<String, f64>,
-    /// The model's own words, where results carry them.
-    pub intended_use: Option<String>,
-    /// Results that are errors: identifier as far as known, and why.
-    pub failed: Vec<(String, String)>,
+    thresholds: BTreeMap<String, f64>,
+    model: Option<ModelIdentity>,
+    failed: Vec<FailedResult>,
 }
 
-/// The parts of `radnet-result/1` that evaluation reads.
-#[derive(Deserialize)]
-struct Document {
-    schema: String,
-    model: ModelPart,
-    results: Vec<ResultPart>,
+/// A result that is an error.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FailedResult {
+    /// Identifier, as far as it is known, else the source.
+    pub id: String,
+    /// The stable code.
+    pub code: String,
+    /// Why.
+    pub message: String,
 }
 
-#[derive(Deserialize)]
-struct ModelPart {
-    intended_use: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ResultPart {
-    status: String,
-    #[serde(default)]
-    study_instance_uid: Option<String>,
-    #[serde(default)]
-    series_instance_uid: Option<String>,
-    source: String,
-    #[serde(default)]
-    scan: BTreeMap<String, ClassPart>,
-    #[serde(default)]
-    slices: Vec<SlicePart>,
-    #[serde(default)]
-    error: Option<ErrorPart>,
-}
-
-#[derive(Deserialize)]
-struct ClassPart {
-    score: f64,
-    threshold: f64,
-}
-
-#[derive(Deserialize)]
-struct SlicePart {
-    sop_instance_uid: Option<String>,
-    probability: BTreeMap<String, f64>,
-}
-
-#[derive(Deserialize)]
-struct ErrorPart {
-    code: String,
-    message: String,
-}
+/// One line of a `.jsonl` file, or the whole of a `.json` file, is refused beyond this.
+const MAX_DOCUMENT_BYTES: u64 = 1 << 30;
 
 impl Scores {
-    /// Adds a result document.
+    /// Adds the result documents of a file: one document, or with the extension `.jsonl` or `.ndjson` one a line.
     ///
     /// # Errors
-    /// `io`, or `corrupt_file` for a document of another schema, a result without the identifier, or one that is there twice.
-    pub fn add_document(&mut self, path: &Path, id: IdKind) -> Result<()> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        self.add_bytes(&bytes, id).map_err(|e| e.in_file(path))
+    /// `io`, or `corrupt_file` for a document of another schema or another model, a result without the identifier, or one that is there
+    /// twice; `.jsonl` errors name the line.
+    pub fn add_file(&mut self, path: &Path, id: IdKind) -> Result<()> {
+        let by_line = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl") || e.eq_ignore_ascii_case("ndjson"));
+        let read = if by_line { self.add_lines(path, id) } else { self.add_document(path, id) };
+        read.map_err(|e| e.in_file(path))
     }
 
-    /// Adds a result document from memory, also one line of many.
+    fn add_document(&mut self, path: &Path, id: IdKind) -> Result<()> {
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+        bounded(&bytes)?;
+        self.add_bytes(&bytes, id)
+    }
+
+    fn add_lines(&mut self, path: &Path, id: IdKind) -> Result<()> {
+        let mut reader = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
+        let mut bytes = Vec::new();
+        for line in 1_u64.. {
+            bytes.clear();
+            let n = (&mut reader).take(MAX_DOCUMENT_BYTES + 1).read_until(b'\n', &mut bytes).map_err(|e| Error::io(path, e))?;
+            if n == 0 {
+                break;
+            }
+            if bytes.trim_ascii().is_empty() {
+                continue;
+            }
+            bounded(&bytes).and_then(|()| self.add_bytes(&bytes, id)).map_err(|e| malformed(format!("line {line}: {}", e.message())))?;
+        }
+        Ok(())
+    }
+
+    /// Adds a result document from memory.
     ///
     /// # Errors
-    /// As [`Scores::add_document`].
+    /// As [`Scores::add_file`].
     pub fn add_bytes(&mut self, bytes: &[u8], id: IdKind) -> Result<()> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let document: Document =
             serde_json::from_slice(bytes).map_err(|e| malformed(format!("no radnet-result document: {e}")).caused_by(e))?;
-        if document.schema != "radnet-result/1" {
-            return Err(malformed(format!("schema `{}` is not radnet-result/1", document.schema)));
-        }
-        self.intended_use = self.intended_use.take().or(document.model.intended_use);
-        for result in document.results {
-            self.add_result(result, id)?;
-        }
-        Ok(())
-    }
-
-    fn add_result(&mut self, result: ResultPart, kind: IdKind) -> Result<()> {
-        if result.status != "ok" {
-            let why = result.error.as_ref().map_or_else(|| result.status.clone(), |e| format!("{}: {}", e.code, e.message));
-            let id = identifier(&result, kind).unwrap_or_else(|| result.source.clone());
-            self.failed.push((id, why));
-            return Ok(());
-        }
-        for (class, part) in &result.scan {
-            let known = *self.thresholds.entry(class.clone()).or_insert(part.threshold);
-            if known != part.threshold {
-                return Err(malformed(format!("the results were made with two thresholds for `{class}`: {known} and {}", part.threshold)));
-            }
-        }
-        if kind == IdKind::Sop {
-            for slice in result.slices {
-                let id = slice.sop_instance_uid.ok_or_else(|| malformed("a slice has no sop_instance_uid"))?;
-                self.insert(id, slice.probability)?;
-            }
-            return Ok(());
-        }
-        let id = identifier(&result, kind).ok_or_else(|| malformed(format!("the result of `{}` has no such identifier", result.source)))?;
-        self.insert(id, result.scan.into_iter().map(|(class, part)| (class, part.score)).collect())
-    }
-
-    fn insert(&mut self, id: String, scores: BTreeMap<String, f64>) -> Result<()> {
-        if let Some((class, p)) = scores.iter().find(|(_, p)| !(0.0..=1.0).contains(*p)) {
-            return Err(malformed(format!("the score of `{id}` for `{class}` is {p}, not a probability")));
-        }
-        if self.by_id.insert(id.clone(), scores).is_some() {
-            return Err(malformed(format!("`{id}` has two results")));
-        }
-        Ok(())
+        document.add_to(self, id)
     }
 
     /// Reads `id,score` (scores of `class`) or `id,class,score`.
@@ -170,24 +108,129 @@ impl Scores {
         for row in table.rows() {
             let row: Row = row?;
             let class = class_column.map_or(class, |c| row.text(c));
-            let p = row.probability(score)?;
-            let key = row.id(id)?.to_owned();
-            let of_case = scores.by_id.entry(key.clone()).or_default();
-            if of_case.insert(canonical_class(class).to_owned(), p).is_some() {
-                return Err(row.error(format_args!("`{key}` is there twice")));
+            if class.is_empty() {
+                return Err(row.error("the class is empty"));
             }
+            let p = row.probability(score)?;
+            scores.insert(&case_id(row.id(id)?), class, p).map_err(|e| row.error(e.message()))?;
         }
-        if scores.by_id.is_empty() {
-            return Err(Error::new(ErrorKind::CorruptFile, "there are no scores"));
+        if scores.is_empty() {
+            return Err(malformed("there are no scores"));
         }
         Ok(scores)
     }
+
+    /// Adds one score.
+    ///
+    /// # Errors
+    /// `corrupt_file` when it is no probability, or when the case has one for the class.
+    pub fn insert(&mut self, id: &str, class: &str, p: f64) -> Result<()> {
+        if !(0.0..=1.0).contains(&p) {
+            return Err(malformed(format!("the score of `{id}` for `{class}` is {p}, not a probability")));
+        }
+        let column = self.column_of(class);
+        let case = self.case_of(id)?;
+        let slot = &mut self.columns[column][case];
+        if !slot.is_nan() {
+            return Err(malformed(format!("`{id}` is there twice for the class `{class}`")));
+        }
+        *slot = p;
+        Ok(())
+    }
+
+    fn column_of(&mut self, class: &str) -> usize {
+        let class = canonical_class(class);
+        self.classes.iter().position(|c| c == class).unwrap_or_else(|| {
+            self.classes.push(class.to_owned());
+            self.columns.push(vec![f64::NAN; self.acquired.len()]);
+            self.classes.len() - 1
+        })
+    }
+
+    fn case_of(&mut self, id: &str) -> Result<usize> {
+        if let Some(&case) = self.index.get(id) {
+            return Ok(case as usize);
+        }
+        let case = u32::try_from(self.acquired.len()).map_err(|_| Error::new(ErrorKind::TooLarge, "there are more than 2³² cases"))?;
+        self.index.insert(id.into(), case);
+        self.columns.iter_mut().for_each(|c| c.push(f64::NAN));
+        self.acquired.push(0);
+        Ok(case as usize)
+    }
+
+    /// Says how the scan of a case was made.
+    fn set_acquisition(&mut self, id: &str, acquisition: &Acquisition) {
+        let Some(&case) = self.index.get(id) else { return };
+        if self.acquisitions.is_empty() {
+            self.acquisitions.push(Acquisition::default());
+        }
+        if self.acquisitions.last() != Some(acquisition) {
+            self.acquisitions.push(acquisition.clone());
+        }
+        self.acquired[case as usize] = (self.acquisitions.len() - 1) as u32;
+    }
+
+    /// Cases.
+    pub fn len(&self) -> usize {
+        self.acquired.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.acquired.is_empty()
+    }
+
+    /// Whether the case has a score for any class.
+    pub fn contains(&self, id: &str) -> bool {
+        self.index.contains_key(id)
+    }
+
+    /// The score of a case.
+    pub fn score(&self, id: &str, class: &str) -> Option<f64> {
+        let column = self.class_index(class)?;
+        self.index.get(id).map(|&case| self.columns[column][case as usize]).filter(|p| !p.is_nan())
+    }
+
+    /// How the scan of a case was made, where its result says so.
+    pub fn acquisition(&self, id: &str) -> Option<&Acquisition> {
+        let case = *self.index.get(id)?;
+        self.acquisitions.get(self.acquired[case as usize] as usize).filter(|a| **a != Acquisition::default())
+    }
+
+    /// Identifiers, in no order.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.index.keys().map(|id| &**id)
+    }
+
+    /// Canonical names of the classes seen.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn class_index(&self, class: &str) -> Option<usize> {
+        let class = canonical_class(class);
+        self.classes.iter().position(|c| c == class)
+    }
+
+    /// The model's threshold for a class, where results carry it.
+    pub fn threshold(&self, class: &str) -> Option<f64> {
+        self.thresholds.get(canonical_class(class)).copied()
+    }
+
+    /// The model that made the results, where they say.
+    pub fn model(&self) -> Option<&ModelIdentity> {
+        self.model.as_ref()
+    }
+
+    /// Results that are errors.
+    pub fn failed(&self) -> &[FailedResult] {
+        &self.failed
+    }
 }
 
-fn identifier(result: &ResultPart, kind: IdKind) -> Option<String> {
-    match kind {
-        IdKind::Study | IdKind::Sop => result.study_instance_uid.clone(),
-        IdKind::Series => result.series_instance_uid.clone(),
-        IdKind::Folder => Path::new(&result.source).file_name().map(|name| cq500_id(&name.to_string_lossy())),
+fn bounded(bytes: &[u8]) -> Result<()> {
+    if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
+        return Err(Error::new(ErrorKind::TooLarge, format!("a document of more than {} MiB is not read", MAX_DOCUMENT_BYTES >> 20)));
     }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 
 pub mod atomic;
 pub mod card;
+pub mod evaluation;
 pub mod result;
 
 #[cfg(feature = "render")]

@@ -1,6 +1,7 @@
 //! The command line as it is written; `settings` turns it into what the commands need.
 
 use crate::environment;
+use crate::evaluate::args::{EvaluateArguments, HELP as EVALUATE_HELP};
 use clap::{Args, Parser, Subcommand};
 use radnet::engine::{Device, Precision};
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub(crate) enum Command {
     /// Show what is in there: series, geometry, quality findings; or a model's card
     #[command(after_help = INSPECT_HELP)]
     Inspect(InspectArguments),
+    /// Judge a model on labelled scans: the statistics of a diagnostic accuracy study, beside readers
+    #[command(after_help = EVALUATE_HELP)]
+    Evaluate(Box<EvaluateArguments>),
     /// Show what this machine offers, which instruction set would be used, and why not the others
     Devices(DevicesArguments),
 }

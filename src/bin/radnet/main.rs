@@ -6,6 +6,7 @@ mod console;
 mod devices;
 #[path = "../shared/environment.rs"]
 mod environment;
+mod evaluate;
 mod inspect;
 mod interrupt;
 mod predict;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     ExitCode::from(match arguments.command {
         Command::Predict(predict) => predict::run(predict, &environment),
         Command::Inspect(inspect) => inspect::run(inspect, &environment),
+        Command::Evaluate(evaluate) => evaluate::run(*evaluate, &environment),
         Command::Devices(devices) => devices::run(devices, &environment),
     })
 }

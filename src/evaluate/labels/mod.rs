@@ -5,12 +5,11 @@ mod plain;
 mod rsna;
 mod table;
 
-pub use cq500::normal_id as cq500_id;
 pub use rsna::CLASSES as RSNA_CLASSES;
-pub(crate) use table::{Row, Table};
+pub(crate) use table::{Row, Table, clip};
 
 use crate::{Error, ErrorKind, Result};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -47,29 +46,75 @@ impl FromStr for Format {
 pub struct Labels {
     /// The format it turned out to be.
     pub format: Format,
-    /// Classes with a truth.
+    /// Classes with a truth; a plain file has one without a name of its own, which stands for whichever class is judged.
     pub classes: Vec<String>,
     /// Names of the readers, none where the file has none.
     pub readers: Vec<String>,
-    /// By identifier.
-    pub cases: BTreeMap<String, LabelledCase>,
+    /// Sorted by identifier, each once.
+    pub cases: Vec<LabelledCase>,
+    /// Rows that said again what an earlier row had said, and were taken once.
+    pub repeated_rows: usize,
 }
 
-/// One scan, or one slice.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// One scan, or one slice; a bit per class of [`Labels::classes`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelledCase {
-    /// Per class of [`Labels::classes`].
-    pub truth: Vec<bool>,
-    /// Per reader, per class.
-    pub reads: Vec<Vec<bool>>,
+    /// As the label file names it; CQ500's folder names in the form of its label file.
+    pub id: Box<str>,
+    truth: u64,
+    /// Per reader.
+    reads: Box<[u64]>,
+    /// The file's own label contradicts the majority of its readers.
+    pub against_majority: bool,
+}
+
+/// A bit each.
+const MAX_CLASSES: usize = 64;
+
+impl LabelledCase {
+    /// The truth about a class, by its position in [`Labels::classes`].
+    pub fn truth(&self, class: usize) -> bool {
+        self.truth >> class & 1 == 1
+    }
+
+    /// What a reader said of a class, by their positions in [`Labels::readers`] and [`Labels::classes`].
+    pub fn read(&self, reader: usize, class: usize) -> bool {
+        self.reads[reader] >> class & 1 == 1
+    }
 }
 
 impl Labels {
     /// Position of a class, under its own name or a data set's abbreviation for it.
-    pub fn class_index(&self, class: &str) -> Option<usize> {
+    ///
+    /// # Errors
+    /// `corrupt_file`, naming the classes that are there.
+    pub fn column(&self, class: &str) -> Result<usize> {
+        if self.format == Format::Plain {
+            return Ok(0);
+        }
         let wanted = canonical_class(class);
-        self.classes.iter().position(|c| *c == wanted)
+        let found = self.classes.iter().position(|c| c == wanted);
+        found.ok_or_else(|| malformed(format!("the labels have no class `{class}`, only {}", self.classes.join(", "))))
     }
+
+    /// The case of an identifier.
+    pub fn case(&self, id: &str) -> Option<&LabelledCase> {
+        self.cases.binary_search_by(|c| (*c.id).cmp(id)).ok().map(|at| &self.cases[at])
+    }
+}
+
+/// Sorts the cases by identifier; the identifier that is there twice is an error that names the line of its second row.
+fn sorted(mut cases: Vec<(LabelledCase, u64)>) -> Result<Vec<LabelledCase>> {
+    cases.sort_by(|(a, line_a), (b, line_b)| a.id.cmp(&b.id).then(line_a.cmp(line_b)));
+    if let Some([first, second]) = cases.array_windows().find(|[(a, _), (b, _)]| a.id == b.id) {
+        return Err(malformed(format!("line {}: `{}` was there before, on line {}", second.1, second.0.id, first.1)));
+    }
+    Ok(cases.into_iter().map(|(case, _)| case).collect())
+}
+
+/// Bit `i` is the `i`th value.
+fn mask(values: impl IntoIterator<Item = Result<bool>>) -> Result<u64> {
+    values.into_iter().enumerate().try_fold(0, |mask, (i, value)| Ok(mask | u64::from(value?) << i))
 }
 
 /// The model's names of CQ500's and RSNA's classes; others stay as they are.
@@ -83,6 +128,11 @@ pub fn canonical_class(name: &str) -> &str {
         "SAH" => "subarachnoid",
         other => other,
     }
+}
+
+/// The identifier by which labels and scores meet: names of CQ500's scans in one form, others as they are.
+pub(crate) fn case_id(name: &str) -> Cow<'_, str> {
+    cq500::normal_id(name)
 }
 
 /// Reads a label file.

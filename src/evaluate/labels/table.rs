@@ -72,6 +72,10 @@ impl Row {
         &self.record[column]
     }
 
+    pub(crate) fn line(&self) -> u64 {
+        self.line
+    }
+
     pub(crate) fn error(&self, what: impl std::fmt::Display) -> Error {
         malformed(format!("line {}: {what}", self.line))
     }
@@ -102,7 +106,8 @@ impl Row {
     }
 }
 
-fn clip(text: &str) -> String {
+/// The beginning of a value, for a message.
+pub(crate) fn clip(text: &str) -> String {
     text.chars().take(40).collect()
 }
 

@@ -1,0 +1,80 @@
+//! `radnet evaluate`: labels and scores to the statistics of a diagnostic accuracy study.
+
+pub(crate) mod args;
+mod run;
+mod table;
+
+use crate::console::{Output, complain};
+use crate::environment::Environment;
+use crate::sink::Sink;
+use crate::{FAILED, OK};
+use args::EvaluateArguments;
+use radnet::Result;
+use radnet::evaluate::labels::{Format, Labels, read_labels};
+use radnet::evaluate::{Evaluation, IdKind, Options, Scores, evaluate};
+use radnet::report::{atomic, evaluation, result};
+
+/// Runs the command; the exit status.
+pub(crate) fn run(mut arguments: EvaluateArguments, environment: &Environment) -> u8 {
+    let mut output = Output::new(environment.plain);
+    let json = arguments.json.take().map(Sink::new);
+    let done = judge(&arguments, json.as_ref(), environment).and_then(|evaluation| {
+        if json != Some(Sink::Stdout) {
+            let text = table::render(&evaluation, output.paint());
+            output.write(text.as_bytes());
+        }
+        write(&evaluation, &arguments, json.as_ref(), &mut output)
+    });
+    match done {
+        Ok(()) if !output.failed() => OK,
+        Ok(()) => FAILED,
+        Err(error) => {
+            complain(&error.to_string());
+            FAILED
+        }
+    }
+}
+
+fn judge(arguments: &EvaluateArguments, json: Option<&Sink>, environment: &Environment) -> Result<Evaluation> {
+    json.map_or(Ok(()), Sink::check)?;
+    arguments.report.as_deref().map_or(Ok(()), atomic::check_writable)?;
+    let labels = read_labels(&arguments.labels, arguments.labels_format)?;
+    let scores = read_scores(arguments, &labels, environment)?;
+    let options = Options {
+        class: arguments.class.clone(),
+        threshold: arguments.threshold,
+        bootstrap: arguments.bootstrap,
+        seed: arguments.seed,
+        allow_missing: arguments.allow_missing,
+    };
+    evaluate(&labels, &scores, &options)
+}
+
+fn read_scores(arguments: &EvaluateArguments, labels: &Labels, environment: &Environment) -> Result<Scores> {
+    let id = arguments.id.unwrap_or(match labels.format {
+        Format::Cq500 => IdKind::Folder,
+        Format::Rsna => IdKind::Sop,
+        Format::Plain | Format::Auto => IdKind::Study,
+    });
+    if let Some(path) = &arguments.scores {
+        return Scores::read_csv(path, &arguments.class);
+    }
+    let mut scores = Scores::default();
+    for path in &arguments.results {
+        scores.add_file(path, id)?;
+    }
+    if arguments.run.is_some() {
+        run::predict(arguments, environment, &mut |document| scores.add_bytes(document, id))?;
+    }
+    Ok(scores)
+}
+
+fn write(evaluation: &Evaluation, arguments: &EvaluateArguments, json: Option<&Sink>, output: &mut Output) -> Result<()> {
+    if let Some(path) = &arguments.report {
+        atomic::write(path, evaluation::render(evaluation).as_bytes())?;
+    }
+    match json {
+        Some(sink) => sink.put(&result::to_json(evaluation)?, output),
+        None => Ok(()),
+    }
+}

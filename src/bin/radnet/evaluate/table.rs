@@ -1,0 +1,85 @@
+//! An evaluation for a person: the model beside the readers, then what has no place in that table.
+
+use crate::console::{Emphasis, Paint};
+use comfy_table::{CellAlignment, Table, presets};
+use radnet::evaluate::Evaluation;
+use radnet::evaluate::stats::Estimate;
+use std::fmt::Write;
+
+/// The whole text.
+pub(crate) fn render(e: &Evaluation, paint: Paint) -> String {
+    let mut text = String::new();
+    let heading = format!("Class {}, {} cases, {} positive, threshold {}", e.class, e.n, e.positives, e.threshold);
+    let _ = writeln!(text, "{}", paint.text(Emphasis::Bold, &heading));
+    let _ = writeln!(text, "TP {}  FP {}  FN {}  TN {}\n", e.tp, e.fp, e.fn_, e.tn);
+    text.push_str(&beside_readers(e));
+    text.push('\n');
+    text.push_str(&model_alone(e));
+    if let Some(kappa) = &e.kappa {
+        let _ = writeln!(text, "\nAgreement among readers: Fleiss' kappa {}", plain(kappa.fleiss));
+        for pair in &kappa.pairs {
+            let _ = writeln!(text, "  {} and {}: Cohen's kappa {}", pair.a, pair.b, plain(pair.kappa));
+        }
+    }
+    if e.missing_scores + e.missing_labels > 0 {
+        let _ = writeln!(text, "\nLeft out: {} labelled but not scored, {} scored but not labelled", e.missing_scores, e.missing_labels);
+    }
+    text
+}
+
+/// The paper's table: one row a judge.
+fn beside_readers(e: &Evaluation) -> String {
+    let mut table = new_table(&["", "accuracy %", "sensitivity %", "specificity %", "PPV %", "F1 %", "McNemar p", "kappa"]);
+    let model = [&e.accuracy, &e.sensitivity, &e.specificity, &e.ppv, &e.f1].map(percent);
+    table.add_row(std::iter::once("model".to_owned()).chain(model).chain([String::new(), String::new()]));
+    for r in &e.readers {
+        let figures = [&r.accuracy, &r.sensitivity, &r.specificity, &r.ppv, &r.f1].map(percent);
+        let against = [format!("{:.4}", r.mcnemar_p), plain(r.kappa)];
+        table.add_row(std::iter::once(r.name.clone()).chain(figures).chain(against));
+    }
+    finished(table)
+}
+
+fn model_alone(e: &Evaluation) -> String {
+    let mut table = new_table(&["", "value", "95 % interval"]);
+    for (name, estimate) in [
+        ("AUC", &e.auc.estimate),
+        ("average precision", &e.average_precision),
+        ("negative predictive value", &e.npv),
+        ("positive likelihood ratio", &e.lr_positive),
+        ("negative likelihood ratio", &e.lr_negative),
+    ] {
+        let interval = estimate.ci95.map_or("-".to_owned(), |[low, high]| format!("{low:.4} to {high:.4}"));
+        let interval = if name == "AUC" && e.auc.degenerate { "- (degenerate)".to_owned() } else { interval };
+        table.add_row([name.to_owned(), plain(estimate.value), interval]);
+    }
+    for (name, value) in [("log loss", e.log_loss), ("Brier score", e.brier), ("expected calibration error", e.calibration.ece)] {
+        table.add_row([name.to_owned(), plain(value), String::new()]);
+    }
+    finished(table)
+}
+
+fn new_table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(head.iter().copied());
+    table
+}
+
+fn finished(mut table: Table) -> String {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn percent(e: &Estimate) -> String {
+    match (e.value, e.ci95) {
+        (None, _) => "-".to_owned(),
+        (Some(v), None) => format!("{:.2}", v * 100.0),
+        (Some(v), Some([low, high])) => format!("{:.2} [{:.1}, {:.1}]", v * 100.0, low * 100.0, high * 100.0),
+    }
+}
+
+fn plain(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |v| format!("{v:.4}"))
+}
