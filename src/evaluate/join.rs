@@ -1,6 +1,6 @@
 //! The cases that labels and scores have in common.
 
-use super::labels::{Labels, canonical_class, malformed};
+use super::labels::{Format, Labels, canonical_class, malformed};
 use super::scores::{Acquisition, Scores};
 use crate::Result;
 
@@ -23,6 +23,23 @@ pub struct Cases<'a> {
     pub missing_scores: Vec<&'a str>,
     /// Scored cases without a label.
     pub missing_labels: Vec<&'a str>,
+    /// A labelled case that nobody can have a score for, left out without being missed.
+    pub known_unreadable: Option<&'a str>,
+    /// Per case, its places in the labels and in the scores.
+    pub(super) places: Vec<(u32, u32)>,
+}
+
+/// RSNA 2019's image whose published pixel data is cut off; every reader of the set leaves it out.
+const TRUNCATED: &str = "ID_6431af929";
+
+impl Cases<'_> {
+    /// Truth and scores of the same cases for another class; none where a case has no score for it.
+    pub(super) fn of_class(&self, labels: &Labels, column: usize, scores: &Scores, class: &str) -> Option<(Vec<bool>, Vec<f64>)> {
+        let of_class = scores.of_class(class)?;
+        let truth = self.places.iter().map(|&(label, _)| labels.cases[label as usize].truth(column)).collect();
+        let p: Vec<f64> = self.places.iter().map(|&(_, score)| of_class[score as usize]).collect();
+        p.iter().all(|p| !p.is_nan()).then_some((truth, p))
+    }
 }
 
 /// Pairs labels and scores of `class`.
@@ -37,17 +54,25 @@ pub fn join<'a>(labels: &'a Labels, scores: &'a Scores, class: &str, allow_missi
         return Err(malformed(format!("the scores have no class `{class}`, only {}", scores.classes().join(", "))));
     }
     let mut cases = Cases { reads: vec![vec![]; labels.readers.len()], ..Cases::default() };
-    for case in &labels.cases {
-        if !scores.contains(&case.id) {
-            cases.missing_scores.push(&case.id);
+    let of_class = scores.of_class(class).unwrap_or_default();
+    for (label, case) in labels.cases.iter().enumerate() {
+        let Some(place) = scores.place(&case.id) else {
+            match &*case.id {
+                TRUNCATED if labels.format == Format::Rsna => cases.known_unreadable = Some(TRUNCATED),
+                id => cases.missing_scores.push(id),
+            }
             continue;
+        };
+        let p = of_class[place as usize];
+        if p.is_nan() {
+            return Err(malformed(format!("`{}` has no score for the class `{class}`", case.id)));
         }
-        let p = scores.score(&case.id, class).ok_or_else(|| malformed(format!("`{}` has no score for the class `{class}`", case.id)))?;
         cases.ids.push(&case.id);
+        cases.places.push((label as u32, place));
         cases.truth.push(case.truth(column));
         cases.scores.push(p);
         cases.reads.iter_mut().enumerate().for_each(|(reader, all)| all.push(case.read(reader, column)));
-        cases.acquisitions.push(scores.acquisition(&case.id));
+        cases.acquisitions.push(scores.acquisition_at(place));
         cases.label_against_majority += usize::from(case.against_majority);
     }
     cases.missing_labels = scores.ids().filter(|id| labels.case(id).is_none()).collect();

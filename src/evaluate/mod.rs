@@ -5,10 +5,14 @@
 
 mod join;
 pub mod labels;
+mod readers;
 mod reading;
 mod scores;
 pub mod stats;
+mod subgroups;
 
 pub use join::{Cases, join};
-pub use reading::{Evaluation, Options, Pairwise, ReaderKappa, ReaderSummary, evaluate};
+pub use readers::{Pairwise, ReaderKappa, ReaderSummary};
+pub use reading::{Evaluation, Options, SCHEMA, evaluate};
 pub use scores::{Acquisition, FailedResult, IdKind, ModelIdentity, Scores};
+pub use subgroups::{Subgroup, Subgroups};

@@ -2,15 +2,21 @@
 
 use super::join::{Cases, join};
 use super::labels::{Labels, RSNA_CLASSES, canonical_class};
-use super::scores::Scores;
+use super::readers::{ReaderKappa, ReaderSummary, reader, reader_kappa};
+use super::scores::{FailedResult, ModelIdentity, Scores};
 use super::stats::Estimate;
-use super::stats::agreement::{cohen_kappa, fleiss_kappa, mcnemar_exact};
-use super::stats::bootstrap::percentile_interval;
+use super::stats::bootstrap::Bootstrap;
 use super::stats::calibration::{Calibration, brier, calibration, log_loss};
 use super::stats::confusion::Confusion;
-use super::stats::roc::{Auc, auc_delong, average_precision};
+use super::stats::curves::{OperatingRow, PrPoint, RocPoint, operating_table, precision_recall, roc};
+use super::stats::ranked::{Auc, Ranked};
+use super::subgroups::{Subgroups, subgroups};
 use crate::Result;
 use serde::Serialize;
+use std::sync::Arc;
+
+/// The schema's name.
+pub const SCHEMA: &str = "radnet-evaluation/1";
 
 /// How to judge.
 #[derive(Clone, Debug)]
@@ -25,21 +31,29 @@ pub struct Options {
     pub seed: u64,
     /// Leaves out identifiers that one side lacks, and counts them, instead of refusing.
     pub allow_missing: bool,
+    /// Where the bootstrap runs; on the calling thread without one. Results do not depend on it.
+    pub pool: Option<Arc<rayon::ThreadPool>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { class: "any".to_owned(), threshold: None, bootstrap: 2000, seed: 0, allow_missing: false }
+        Self { class: "any".to_owned(), threshold: None, bootstrap: 2000, seed: 0, allow_missing: false, pool: None }
     }
 }
 
 /// The judgement; the order of fields is the order of keys in JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// Which model made the results, in its own words; null for scores that do not say.
+    pub model: Option<ModelIdentity>,
     /// The class judged.
     pub class: String,
     /// Scores at or above were called positive.
     pub threshold: f64,
+    /// `option`, `model` or `default`.
+    pub threshold_from: &'static str,
     /// Cases.
     pub n: usize,
     /// Cases that are positive in truth.
@@ -83,51 +97,28 @@ pub struct Evaluation {
     pub readers: Vec<ReaderSummary>,
     /// Agreement among the readers; null without readers.
     pub kappa: Option<ReaderKappa>,
+    /// Thresholds that studies report, and what they give.
+    pub operating_points: Vec<OperatingRow>,
+    /// The ROC curve; empty without both kinds of cases.
+    pub roc: Vec<RocPoint>,
+    /// The precision-recall curve; empty without positives.
+    pub pr: Vec<PrPoint>,
+    /// By scanner and protocol, where results say how the scans were made.
+    pub subgroups: Vec<Subgroups>,
     /// Labelled cases without a score, left out.
     pub missing_scores: usize,
     /// Scored cases without a label, left out.
     pub missing_labels: usize,
-}
-
-/// One reader.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ReaderSummary {
-    /// As the label file names them.
-    pub name: String,
-    /// Wilson.
-    pub accuracy: Estimate,
-    /// Wilson.
-    pub sensitivity: Estimate,
-    /// Wilson.
-    pub specificity: Estimate,
-    /// Wilson.
-    pub ppv: Estimate,
-    /// Bootstrap.
-    pub f1: Estimate,
-    /// The reader's correctness against the model's at the threshold, exact and two-sided.
-    pub mcnemar_p: f64,
-    /// Cohen's, between the reader and the model; null when chance alone would always agree.
-    pub kappa: Option<f64>,
-}
-
-/// Agreement among readers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ReaderKappa {
-    /// Over all readers; null with fewer than two.
-    pub fleiss: Option<f64>,
-    /// Cohen's, for each pair.
-    pub pairs: Vec<Pairwise>,
-}
-
-/// Cohen's kappa of two readers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Pairwise {
-    /// One.
-    pub a: String,
-    /// The other.
-    pub b: String,
-    /// Null when chance alone would always agree.
-    pub kappa: Option<f64>,
+    /// Cases whose own label, which is the truth, contradicts the majority of the readers.
+    pub label_against_majority: usize,
+    /// Results that are errors.
+    pub errors: Vec<FailedResult>,
+    /// What to know before believing the figures.
+    pub notes: Vec<String>,
+    /// Resamples of the bootstrap intervals.
+    pub bootstrap: usize,
+    /// Of the bootstrap.
+    pub seed: u64,
 }
 
 /// Judges `scores` by `labels`.
@@ -138,20 +129,23 @@ pub struct Pairwise {
 pub fn evaluate(labels: &Labels, scores: &Scores, options: &Options) -> Result<Evaluation> {
     let class = canonical_class(&options.class);
     let cases = join(labels, scores, class, options.allow_missing)?;
-    let threshold = options.threshold.or_else(|| scores.threshold(class)).unwrap_or(0.5);
+    let (threshold, threshold_from) = match (options.threshold, scores.threshold(class)) {
+        (Some(threshold), _) => (threshold, "option"),
+        (None, Some(threshold)) => (threshold, "model"),
+        (None, None) => (0.5, "default"),
+    };
     let Cases { truth, scores: p, .. } = &cases;
+    let ranked = Ranked::new(truth, p);
     let decisions: Vec<bool> = p.iter().map(|&s| s >= threshold).collect();
     let table = Confusion::count(truth.iter().copied().zip(decisions.iter().copied()));
-    let resampled = |statistic: &dyn Fn(&[bool], &[f64]) -> Option<f64>| Estimate {
-        value: statistic(truth, p),
-        ci95: percentile_interval(truth.len(), options.bootstrap, options.seed, |sample| {
-            let picked: (Vec<bool>, Vec<f64>) = sample.iter().map(|&i| (truth[i], p[i])).unzip();
-            statistic(&picked.0, &picked.1)
-        }),
-    };
+    let bootstrap = Bootstrap { rounds: options.bootstrap, seed: options.seed, pool: options.pool.as_deref() };
+    let one_reader = |(name, reads): (&String, &Vec<bool>)| reader(name, reads, truth, &decisions, &bootstrap);
     Ok(Evaluation {
+        schema: SCHEMA,
+        model: scores.model().cloned(),
         class: class.to_owned(),
         threshold,
+        threshold_from,
         n: table.n(),
         positives: table.tp + table.fn_,
         tp: table.tp,
@@ -163,19 +157,34 @@ pub fn evaluate(labels: &Labels, scores: &Scores, options: &Options) -> Result<E
         specificity: table.specificity(),
         ppv: table.ppv(),
         npv: table.npv(),
-        f1: f1(truth, &decisions, options),
+        f1: table.f1_estimate(&bootstrap),
         lr_positive: table.lr_positive(),
         lr_negative: table.lr_negative(),
-        auc: auc_delong(truth, p),
-        average_precision: resampled(&average_precision),
+        auc: ranked.auc(),
+        average_precision: average_precision(&ranked, &bootstrap),
         log_loss: rsna_log_loss(labels, scores, &cases).or_else(|| log_loss(truth, p)),
         brier: brier(truth, p),
         calibration: calibration(truth, p),
-        readers: labels.readers.iter().zip(&cases.reads).map(|(name, reads)| reader(name, reads, truth, &decisions, options)).collect(),
+        readers: labels.readers.iter().zip(&cases.reads).map(one_reader).collect(),
         kappa: (!labels.readers.is_empty()).then(|| reader_kappa(&labels.readers, &cases.reads)),
+        operating_points: operating_table(&ranked, threshold),
+        roc: roc(&ranked),
+        pr: precision_recall(&ranked),
+        subgroups: subgroups(&cases, threshold),
         missing_scores: cases.missing_scores.len(),
         missing_labels: cases.missing_labels.len(),
+        label_against_majority: cases.label_against_majority,
+        errors: scores.failed().to_vec(),
+        notes: notes(labels, &cases, table, options.bootstrap),
+        bootstrap: options.bootstrap,
+        seed: options.seed,
     })
+}
+
+fn average_precision(ranked: &Ranked, bootstrap: &Bootstrap) -> Estimate {
+    let value = ranked.average_precision();
+    let interval = || bootstrap.interval_of_counts(ranked.len(), |times| ranked.average_precision_of(times));
+    Estimate { value, ci95: value.and_then(|_| interval()) }
 }
 
 /// The challenge's metric: mean over slices and six classes, `any` weighing twice; none unless both sides have all six.
@@ -184,8 +193,7 @@ fn rsna_log_loss(labels: &Labels, scores: &Scores, cases: &Cases) -> Option<f64>
     let mut weights = 0.0;
     for class in RSNA_CLASSES {
         let column = labels.classes.iter().position(|c| c == class)?;
-        let truth: Vec<bool> = cases.ids.iter().map(|id| labels.case(id).map(|c| c.truth(column))).collect::<Option<_>>()?;
-        let p: Vec<f64> = cases.ids.iter().map(|id| scores.score(id, class)).collect::<Option<_>>()?;
+        let (truth, p) = cases.of_class(labels, column, scores, class)?;
         let weight = if class == "any" { 2.0 } else { 1.0 };
         sum += weight * log_loss(&truth, &p)?;
         weights += weight;
@@ -193,35 +201,23 @@ fn rsna_log_loss(labels: &Labels, scores: &Scores, cases: &Cases) -> Option<f64>
     Some(sum / weights)
 }
 
-fn f1(truth: &[bool], decisions: &[bool], options: &Options) -> Estimate {
-    let of = |sample: &mut dyn Iterator<Item = usize>| Confusion::count(sample.map(|i| (truth[i], decisions[i]))).f1();
-    Estimate {
-        value: of(&mut (0..truth.len())),
-        ci95: percentile_interval(truth.len(), options.bootstrap, options.seed, |sample| of(&mut sample.iter().copied())),
+fn notes(labels: &Labels, cases: &Cases, table: Confusion, bootstrap: usize) -> Vec<String> {
+    let mut notes = Vec::new();
+    if cases.label_against_majority > 0 {
+        let n = cases.label_against_majority;
+        notes.push(format!("in {n} cases the label contradicts the majority of the readers; the label is the truth"));
     }
-}
-
-fn reader(name: &str, reads: &[bool], truth: &[bool], model: &[bool], options: &Options) -> ReaderSummary {
-    let table = Confusion::count(truth.iter().copied().zip(reads.iter().copied()));
-    let only = |right: &[bool], wrong: &[bool]| (0..truth.len()).filter(|&i| right[i] == truth[i] && wrong[i] != truth[i]).count();
-    ReaderSummary {
-        name: name.to_owned(),
-        accuracy: table.accuracy(),
-        sensitivity: table.sensitivity(),
-        specificity: table.specificity(),
-        ppv: table.ppv(),
-        f1: f1(truth, reads, options),
-        mcnemar_p: mcnemar_exact(only(reads, model), only(model, reads)),
-        kappa: cohen_kappa(reads, model),
+    if labels.repeated_rows > 0 {
+        notes.push(format!("{} rows of the labels repeat an earlier one, and were taken once", labels.repeated_rows));
     }
-}
-
-fn reader_kappa(names: &[String], reads: &[Vec<bool>]) -> ReaderKappa {
-    let mut pairs = Vec::new();
-    for i in 0..names.len() {
-        for j in i + 1..names.len() {
-            pairs.push(Pairwise { a: names[i].clone(), b: names[j].clone(), kappa: cohen_kappa(&reads[i], &reads[j]) });
-        }
+    if let Some(id) = cases.known_unreadable {
+        notes.push(format!("`{id}` is left out: its published pixel data is cut off"));
     }
-    ReaderKappa { fleiss: fleiss_kappa(&reads.iter().map(Vec::as_slice).collect::<Vec<_>>()), pairs }
+    if table.tp + table.fn_ == 0 || table.fp + table.tn == 0 {
+        notes.push("all cases are of one kind: what compares positives with negatives is null".to_owned());
+    }
+    if bootstrap > 0 && bootstrap < 1000 {
+        notes.push(format!("{bootstrap} resamples are few for the ends of a 95 % interval"));
+    }
+    notes
 }

@@ -193,8 +193,21 @@ impl Scores {
 
     /// How the scan of a case was made, where its result says so.
     pub fn acquisition(&self, id: &str) -> Option<&Acquisition> {
-        let case = *self.index.get(id)?;
-        self.acquisitions.get(self.acquired[case as usize] as usize).filter(|a| **a != Acquisition::default())
+        self.place(id).and_then(|place| self.acquisition_at(place))
+    }
+
+    pub(super) fn acquisition_at(&self, place: u32) -> Option<&Acquisition> {
+        self.acquisitions.get(self.acquired[place as usize] as usize).filter(|a| **a != Acquisition::default())
+    }
+
+    /// Where a case is in the columns.
+    pub(super) fn place(&self, id: &str) -> Option<u32> {
+        self.index.get(id).copied()
+    }
+
+    /// The column of a class; NaN where a case has no score for it.
+    pub(super) fn of_class(&self, class: &str) -> Option<&[f64]> {
+        self.class_index(class).map(|column| &*self.columns[column])
     }
 
     /// Identifiers, in no order.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints; every function returns text or bytes, or writes the file that it was given, whole or not at all.
 
+mod acquisition;
 pub mod atomic;
 pub mod card;
 pub mod evaluation;
@@ -12,6 +13,7 @@ pub mod html;
 #[cfg(feature = "render")]
 pub mod maps;
 
+pub use acquisition::Acquisition;
 pub use result::{
     ClassScore, EngineInfo, ErrorInfo, ModelInfo, PerClass, RunReport, SliceResult, StudyError, StudyOk, StudyResult, Timing,
 };

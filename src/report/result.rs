@@ -2,6 +2,7 @@
 //!
 //! Unknown values are `null`; floats are written in their shortest form that reads back to the same value; values that are not finite never get in.
 
+use super::Acquisition;
 use crate::{Error, ErrorKind, Finding, Result};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::path::Path;
@@ -69,6 +70,8 @@ pub struct StudyOk {
     pub series_instance_uid: Option<String>,
     /// The PATH it came from, as given.
     pub source: String,
+    /// How the scan was made.
+    pub acquisition: Acquisition,
     /// Per class.
     pub scan: PerClass<ClassScore>,
     /// Inferior to superior: the order the network saw.
@@ -346,6 +349,7 @@ mod tests {
             study_instance_uid: Some("1.2".into()),
             series_instance_uid: None,
             source: "a folder".into(),
+            acquisition: Acquisition::default(),
             scan: PerClass::new(&classes, [score, ClassScore { score: 0.1, positive: false, threshold: 0.5 }]),
             slices: vec![slice(0, 0.013), slice(1, 0.5), slice(2, 0.93)],
             findings: vec![Finding::warning(FindingCode::MissingSlice, "a gap")],
@@ -379,6 +383,11 @@ mod tests {
             "\"study_instance_uid\": \"1.2\"",
             "\"series_instance_uid\": null",
             "\"source\": \"a folder\"",
+            "\"acquisition\"",
+            "\"manufacturer\": null",
+            "\"kernel\"",
+            "\"thickness_mm\"",
+            "\"tilt_deg\"",
             "\"scan\"",
             "\"any\"",
             "\"score\": 0.93",

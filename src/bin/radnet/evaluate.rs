@@ -9,10 +9,11 @@ use crate::environment::Environment;
 use crate::sink::Sink;
 use crate::{FAILED, OK};
 use args::EvaluateArguments;
-use radnet::Result;
 use radnet::evaluate::labels::{Format, Labels, read_labels};
 use radnet::evaluate::{Evaluation, IdKind, Options, Scores, evaluate};
 use radnet::report::{atomic, evaluation, result};
+use radnet::{Error, ErrorKind, Result, threads};
+use std::sync::Arc;
 
 /// Runs the command; the exit status.
 pub(crate) fn run(mut arguments: EvaluateArguments, environment: &Environment) -> u8 {
@@ -46,8 +47,15 @@ fn judge(arguments: &EvaluateArguments, json: Option<&Sink>, environment: &Envir
         bootstrap: arguments.bootstrap,
         seed: arguments.seed,
         allow_missing: arguments.allow_missing,
+        pool: Some(Arc::new(pool()?)),
     };
     evaluate(&labels, &scores, &options)
+}
+
+/// The library starts no threads of its own.
+fn pool() -> Result<rayon::ThreadPool> {
+    let built = rayon::ThreadPoolBuilder::new().num_threads(threads::available()).build();
+    built.map_err(|e| Error::new(ErrorKind::Io, format!("cannot start threads: {e}")).caused_by(e))
 }
 
 fn read_scores(arguments: &EvaluateArguments, labels: &Labels, environment: &Environment) -> Result<Scores> {

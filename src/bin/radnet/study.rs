@@ -6,7 +6,7 @@ use radnet::dicom::{Series, StudyOutcome};
 use radnet::engine::Engine;
 use radnet::report::html::StudyPictures;
 use radnet::report::maps::{MapWriter, ScanView};
-use radnet::report::{ClassScore, PerClass, SliceResult, StudyError, StudyOk, StudyResult, Timing};
+use radnet::report::{Acquisition, ClassScore, PerClass, SliceResult, StudyError, StudyOk, StudyResult, Timing};
 use radnet::session::{Prediction, Session};
 use radnet::{Error, Finding, HuVolume, Result};
 use std::sync::Arc;
@@ -96,6 +96,7 @@ impl<'a> Judge<'a> {
             study_instance_uid: known(series.study_instance_uid()),
             series_instance_uid: known(series.series_instance_uid()),
             source: series.source().display().to_string(),
+            acquisition: Acquisition::of(series),
             scan: PerClass::new(&self.classes, prediction.scan.iter().map(score)),
             slices: slices.collect(),
             findings: Vec::new(),

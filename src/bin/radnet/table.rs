@@ -201,6 +201,7 @@ mod tests {
             study_instance_uid: None,
             series_instance_uid: None,
             source: "a\nb\x1b[2J".into(),
+            acquisition: radnet::report::Acquisition::default(),
             scan: PerClass::new(&classes, [ClassScore { score, positive: score >= 0.5, threshold: 0.5 }]),
             slices: probabilities.iter().enumerate().map(slice).collect(),
             findings: Vec::new(),

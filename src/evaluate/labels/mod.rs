@@ -167,10 +167,8 @@ fn detect(table: &Table) -> Result<Format> {
     } else if has("id") {
         Ok(Format::Plain)
     } else {
-        let message = format!(
-            "line 1: the header `{}` is none of `name,Category,R1:ICH,…`, `ID,Label`, `id,label`",
-            table.headers().join(",").chars().take(200).collect::<String>()
-        );
+        let header = table.header_line();
+        let message = format!("line 1: the header `{header}` is none of `name,Category,R1:ICH,…`, `ID,Label`, `id,label`");
         Err(malformed(message))
     }
 }

@@ -2,13 +2,16 @@
 
 use super::malformed;
 use crate::{Error, Result};
+use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 /// An opened CSV file.
 pub(crate) struct Table {
-    reader: csv::Reader<Box<dyn Read>>,
+    reader: csv::Reader<Bounded>,
+    allowance: Rc<Cell<usize>>,
     headers: Vec<String>,
 }
 
@@ -18,6 +21,26 @@ pub(crate) struct Row {
     line: u64,
 }
 
+/// A row may not be longer: a quote that is never closed would otherwise take the rest of the file into memory.
+const MAX_ROW_BYTES: usize = 1 << 20;
+
+/// Ends the input with an error when a row takes more bytes than are allowed.
+struct Bounded {
+    source: Box<dyn Read>,
+    allowance: Rc<Cell<usize>>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(buffer)?;
+        match self.allowance.get().checked_sub(n) {
+            Some(left) => self.allowance.set(left),
+            None => return Err(io::Error::new(io::ErrorKind::InvalidData, "a row is longer than 1 MiB; is a quote not closed?")),
+        }
+        Ok(n)
+    }
+}
+
 impl Table {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
@@ -25,10 +48,22 @@ impl Table {
     }
 
     pub(crate) fn new(source: Box<dyn Read>) -> Result<Self> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(source);
-        let headers = reader.headers().map_err(csv_error)?;
-        let headers = headers.iter().map(|h| h.trim_start_matches('\u{feff}').trim().to_owned()).collect();
-        Ok(Self { reader, headers })
+        let allowance = Rc::new(Cell::new(MAX_ROW_BYTES));
+        let bounded = Bounded { source, allowance: Rc::clone(&allowance) };
+        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bounded);
+        let headers = match reader.headers() {
+            Ok(headers) => headers.iter().map(|h| h.trim_start_matches('\u{feff}').trim().to_owned()).collect::<Vec<_>>(),
+            Err(e) => return Err(csv_error(&e, 1)),
+        };
+        if headers.iter().all(String::is_empty) {
+            return Err(malformed("the file is empty"));
+        }
+        for (i, header) in headers.iter().enumerate() {
+            if !header.is_empty() && headers[..i].contains(header) {
+                return Err(malformed(format!("line 1: there are two columns `{}`", clip(header))));
+            }
+        }
+        Ok(Self { reader, allowance, headers })
     }
 
     pub(crate) fn headers(&self) -> &[String] {
@@ -36,7 +71,7 @@ impl Table {
     }
 
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
-        self.headers.iter().position(|h| h.eq_ignore_ascii_case(name))
+        self.exact_column(name).or_else(|| self.headers.iter().position(|h| h.eq_ignore_ascii_case(name)))
     }
 
     pub(crate) fn exact_column(&self, name: &str) -> Option<usize> {
@@ -44,27 +79,44 @@ impl Table {
     }
 
     pub(crate) fn required_column(&self, name: &str) -> Result<usize> {
-        self.column(name).ok_or_else(|| malformed(format!("line 1: there is no column `{name}`")))
+        self.column(name).ok_or_else(|| malformed(format!("line 1: there is no column `{name}` in `{}`", self.header_line())))
+    }
+
+    /// The header, for a message.
+    pub(crate) fn header_line(&self) -> String {
+        printable(&self.headers.join(","), 200)
     }
 
     /// Every row that is not blank.
     pub(crate) fn rows(self) -> impl Iterator<Item = Result<Row>> {
-        let columns = self.headers.len();
-        self.reader.into_records().filter_map(move |record| {
-            let record = match record {
-                Ok(record) => record,
-                Err(e) => return Some(Err(csv_error(e))),
-            };
-            let line = record.position().map_or(0, csv::Position::line);
-            if record.iter().all(str::is_empty) {
-                return None;
+        let Self { mut reader, allowance, headers } = self;
+        let mut stopped = false;
+        std::iter::from_fn(move || {
+            while !stopped {
+                allowance.set(MAX_ROW_BYTES);
+                let mut record = csv::StringRecord::with_capacity(64, headers.len());
+                let before = reader.position().line();
+                match reader.read_record(&mut record) {
+                    Ok(true) if record.iter().all(str::is_empty) => {}
+                    Ok(true) => return Some(row(record, headers.len())),
+                    Ok(false) => stopped = true,
+                    Err(e) => {
+                        stopped = true;
+                        return Some(Err(csv_error(&e, before)));
+                    }
+                }
             }
-            if record.len() != columns {
-                return Some(Err(malformed(format!("line {line}: {} fields, but the header has {columns}", record.len()))));
-            }
-            Some(Ok(Row { record, line }))
+            None
         })
     }
+}
+
+fn row(record: csv::StringRecord, columns: usize) -> Result<Row> {
+    let line = record.position().map_or(0, csv::Position::line);
+    if record.len() != columns {
+        return Err(malformed(format!("line {line}: {} fields, but the header has {columns}", record.len())));
+    }
+    Ok(Row { record, line })
 }
 
 impl Row {
@@ -108,10 +160,21 @@ impl Row {
 
 /// The beginning of a value, for a message.
 pub(crate) fn clip(text: &str) -> String {
-    text.chars().take(40).collect()
+    printable(text, 40)
 }
 
-fn csv_error(error: csv::Error) -> Error {
-    let line = error.position().map_or_else(String::new, |p| format!("line {}: ", p.line()));
-    malformed(format!("{line}not readable as CSV: {error}")).caused_by(error)
+fn printable(text: &str, characters: usize) -> String {
+    text.chars().take(characters).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// `line` is where the reader was, for errors without a place of their own.
+fn csv_error(error: &csv::Error, line: u64) -> Error {
+    let line = error.position().map_or(line, csv::Position::line);
+    let what = match error.kind() {
+        csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::InvalidData => e.to_string(),
+        csv::ErrorKind::Io(e) => return Error::new(crate::ErrorKind::Io, format!("line {line}: {e}")),
+        csv::ErrorKind::Utf8 { .. } => "not UTF-8 text".to_owned(),
+        _ => format!("not readable as CSV: {error}"),
+    };
+    malformed(format!("line {line}: {what}"))
 }

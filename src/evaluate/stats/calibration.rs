@@ -30,21 +30,38 @@ const BINS: usize = 10;
 
 /// Bins (truth, probability) pairs.
 pub fn calibration(truth: &[bool], p: &[f64]) -> Calibration {
-    let index = |p: f64| ((p * BINS as f64) as usize).min(BINS - 1);
-    let mut bins = Vec::with_capacity(BINS);
-    let mut error = 0.0;
-    for b in 0..BINS {
-        let cases: Vec<usize> = (0..p.len()).filter(|&i| index(p[i]) == b).collect();
-        let n = cases.len();
-        let mean = |sum: f64| (n > 0).then(|| sum / n as f64);
-        let mean_p = mean(cases.iter().map(|&i| p[i]).sum());
-        let rate = mean(cases.iter().filter(|&&i| truth[i]).count() as f64);
-        if let (Some(m), Some(r)) = (mean_p, rate) {
-            error += n as f64 * (m - r).abs();
-        }
-        bins.push(Bin { low: b as f64 / BINS as f64, high: (b + 1) as f64 / BINS as f64, n, mean_p, rate });
+    let (mut n, mut sums, mut positives) = ([0_usize; BINS], [0.0; BINS], [0_usize; BINS]);
+    for (&t, &p) in truth.iter().zip(p) {
+        let b = bin_of(p);
+        n[b] += 1;
+        sums[b] += p;
+        positives[b] += usize::from(t);
     }
+    let mut error = 0.0;
+    let bin = |b: usize| {
+        let mean = |sum: f64| (n[b] > 0).then(|| sum / n[b] as f64);
+        let (mean_p, rate) = (mean(sums[b]), mean(positives[b] as f64));
+        error += (sums[b] - positives[b] as f64).abs();
+        Bin { low: edge(b), high: edge(b + 1), n: n[b], mean_p, rate }
+    };
+    let bins = (0..BINS).map(bin).collect();
     Calibration { bins, ece: (!p.is_empty()).then(|| error / p.len() as f64) }
+}
+
+fn edge(b: usize) -> f64 {
+    b as f64 / BINS as f64
+}
+
+/// By the written edges, which the product p · 10 may round across.
+fn bin_of(p: f64) -> usize {
+    let near = ((p * BINS as f64) as usize).min(BINS - 1);
+    if p < edge(near) {
+        near - 1
+    } else if near + 1 < BINS && p >= edge(near + 1) {
+        near + 1
+    } else {
+        near
+    }
 }
 
 /// Mean squared error of probabilities; none without cases.
@@ -73,6 +90,15 @@ mod tests {
         let counts: Vec<usize> = c.bins.iter().map(|b| b.n).collect();
         assert_eq!(counts, [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
         assert!((c.ece.unwrap() - 0.9 / 3.0).abs() < 1e-15);
+    }
+
+    /// Every edge is in the bin that it opens, the number just below it in the bin before.
+    #[test]
+    fn edges_belong_to_the_bin_above() {
+        for b in 1..BINS {
+            assert_eq!((bin_of(edge(b)), bin_of(edge(b).next_down())), (b, b - 1));
+        }
+        assert_eq!((bin_of(0.0), bin_of(1.0)), (0, 9));
     }
 
     #[test]

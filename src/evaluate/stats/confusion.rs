@@ -1,5 +1,6 @@
 //! The two-by-two table and what is read off it.
 
+use super::bootstrap::Bootstrap;
 use super::{Estimate, Z95, wilson};
 
 /// Counts of a binary decision against the truth.
@@ -66,6 +67,13 @@ impl Confusion {
         (all > 0).then(|| (2 * self.tp) as f64 / all as f64)
     }
 
+    /// F1 with its bootstrap interval.
+    pub fn f1_estimate(self, bootstrap: &Bootstrap) -> Estimate {
+        let value = self.f1();
+        let of = |[tp, fp, fn_, tn]: [usize; 4]| Self { tp, fp, fn_, tn }.f1();
+        Estimate { value, ci95: value.and_then(|_| bootstrap.interval_of_cells([self.tp, self.fp, self.fn_, self.tn], of)) }
+    }
+
     /// Sensitivity / (1 − specificity), with the log-method interval (Simel, Samsa and Matchar, J Clin Epidemiol 1991).
     pub fn lr_positive(self) -> Estimate {
         likelihood_ratio(self.tp, self.tp + self.fn_, self.fp, self.fp + self.tn)
@@ -77,7 +85,8 @@ impl Confusion {
     }
 }
 
-/// (a/n) / (b/m). A zero count leaves no logarithm, hence no interval; b = 0 leaves no value.
+/// (a/n) / (b/m). A zero count leaves no logarithm, hence no interval; b = 0 leaves no value: the ratio is infinite, or 0/0, and JSON has
+/// neither.
 fn likelihood_ratio(a: usize, n: usize, b: usize, m: usize) -> Estimate {
     if n == 0 || m == 0 || b == 0 {
         return Estimate::UNKNOWN;

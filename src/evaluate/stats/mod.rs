@@ -4,7 +4,8 @@ pub mod agreement;
 pub mod bootstrap;
 pub mod calibration;
 pub mod confusion;
-pub mod roc;
+pub mod curves;
+pub mod ranked;
 
 use serde::Serialize;
 

@@ -194,6 +194,7 @@ mod tests {
             study_instance_uid: None,
             series_instance_uid: Some("1.2".into()),
             source: "<script>alert(1)</script>".into(),
+            acquisition: crate::report::Acquisition::default(),
             scan: PerClass::new(&classes, [score(0.9, true), score(0.1, false)]),
             slices: vec![slice(0)],
             findings: vec![Finding::warning(FindingCode::SingleSlice, "one & only")],

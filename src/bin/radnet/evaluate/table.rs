@@ -2,14 +2,22 @@
 
 use crate::console::{Emphasis, Paint};
 use comfy_table::{CellAlignment, Table, presets};
-use radnet::evaluate::Evaluation;
 use radnet::evaluate::stats::Estimate;
+use radnet::evaluate::{Evaluation, Subgroups};
 use std::fmt::Write;
+
+/// Errors and identifiers named; further ones are only counted.
+const MAX_NAMED: usize = 10;
 
 /// The whole text.
 pub(crate) fn render(e: &Evaluation, paint: Paint) -> String {
     let mut text = String::new();
-    let heading = format!("Class {}, {} cases, {} positive, threshold {}", e.class, e.n, e.positives, e.threshold);
+    let from = match e.threshold_from {
+        "model" => " (the model's)",
+        "default" => " (the default)",
+        _ => "",
+    };
+    let heading = format!("Class {}: {} cases, {} positive; threshold {}{from}", e.class, e.n, e.positives, e.threshold);
     let _ = writeln!(text, "{}", paint.text(Emphasis::Bold, &heading));
     let _ = writeln!(text, "TP {}  FP {}  FN {}  TN {}\n", e.tp, e.fp, e.fn_, e.tn);
     text.push_str(&beside_readers(e));
@@ -21,10 +29,57 @@ pub(crate) fn render(e: &Evaluation, paint: Paint) -> String {
             let _ = writeln!(text, "  {} and {}: Cohen's kappa {}", pair.a, pair.b, plain(pair.kappa));
         }
     }
+    let _ = write!(text, "\nOperating points (all but the first are chosen on these very cases)\n{}", operating_points(e));
+    for table in &e.subgroups {
+        let _ = write!(text, "\nBy {}\n{}", table.by, subgroup(table));
+    }
+    text.push_str(&remarks(e));
+    text
+}
+
+/// What was left out, what failed, and what to know.
+fn remarks(e: &Evaluation) -> String {
+    let mut text = String::new();
     if e.missing_scores + e.missing_labels > 0 {
         let _ = writeln!(text, "\nLeft out: {} labelled but not scored, {} scored but not labelled", e.missing_scores, e.missing_labels);
     }
+    if !e.errors.is_empty() {
+        let _ = writeln!(text, "\n{} results are errors:", e.errors.len());
+    }
+    for error in e.errors.iter().take(MAX_NAMED) {
+        let _ = writeln!(text, "  {}  {}: {}", error.id, error.code, error.message);
+    }
+    if e.errors.len() > MAX_NAMED {
+        let _ = writeln!(text, "  and {} more", e.errors.len() - MAX_NAMED);
+    }
+    for note in &e.notes {
+        let _ = writeln!(text, "\nNote: {note}");
+    }
+    if let Some(model) = &e.model {
+        let said = |v: &Option<String>| v.clone().unwrap_or_else(|| "unknown".to_owned());
+        let _ = writeln!(text, "\nModel {} {}, sha256 {}", said(&model.name), said(&model.version), said(&model.sha256));
+        let _ = writeln!(text, "Intended use: {} Not a medical device.", said(&model.intended_use));
+    }
     text
+}
+
+fn operating_points(e: &Evaluation) -> String {
+    let mut table = new_table(&["", "threshold", "sensitivity %", "specificity %", "PPV %", "NPV %"]);
+    for row in &e.operating_points {
+        let figures = [&row.sensitivity, &row.specificity, &row.ppv, &row.npv].map(percent);
+        table.add_row([row.at.to_owned(), plain(row.threshold)].into_iter().chain(figures));
+    }
+    finished(table)
+}
+
+fn subgroup(subgroups: &Subgroups) -> String {
+    let mut table = new_table(&["", "cases", "positive", "accuracy %", "sensitivity %", "specificity %", "AUC"]);
+    for g in &subgroups.groups {
+        let figures = [&g.accuracy, &g.sensitivity, &g.specificity].map(percent);
+        let auc = plain(g.auc.estimate.value);
+        table.add_row([g.name.clone(), g.n.to_string(), g.positives.to_string()].into_iter().chain(figures).chain([auc]));
+    }
+    finished(table)
 }
 
 /// The paper's table: one row a judge.

@@ -69,6 +69,7 @@ fn study() -> StudyOk {
         study_instance_uid: None,
         series_instance_uid: Some("1.2.840.1".into()),
         source: "made up".into(),
+        acquisition: crate::report::Acquisition::default(),
         scan: PerClass::new(&classes, [ClassScore { score: 0.91, positive: true, threshold: 0.5 }]),
         slices: (0..SLICES).map(slice).collect(),
         findings: Vec::new(),
