@@ -106,9 +106,8 @@ def curves(truth, p):
         out["youden"] = float(thresholds[1:][np.argmax(exact[1:])])
     if truth.any():
         precision, recall, _ = metrics.precision_recall_curve(truth, p)
-        # From the highest score down, without sklearn's last point; it drops what comes after recall 1, which is put back here.
-        points = [[float(r), float(q)] for r, q in zip(recall[:-1][::-1], precision[:-1][::-1])]
-        out["pr"] = points
+        # From the highest score down, without the point (0, 1) that sklearn adds.
+        out["pr"] = [[float(r), float(q)] for r, q in zip(recall[:-1][::-1], precision[:-1][::-1])]
     return out
 
 
