@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import subprocess
 import sys
 import tempfile
@@ -22,11 +21,10 @@ import torch
 
 import golden
 from radnet_reference import config as cfg
-from radnet_reference import dicom, preprocess, scan, weights
+from radnet_reference import dicom, engine, preprocess, scan, weights
 from radnet_reference.model import RadNet
 from radnet_reference.random_model import random_hu, randomise
 
-ROOT = Path(__file__).resolve().parents[2]
 # The specification's tolerances of fp32 against the float64 oracle.
 LOGIT_RELATIVE = 1e-3
 PROBABILITY = 1e-4
@@ -68,29 +66,15 @@ def check(name: str, case: tuple, folder: Path, radnet: Path, threads: int | Non
         z32 = model(x).double().numpy()
         z = model.double()(preprocess.prepare(series.hu, config["input"], series.spacing, torch.float64)).numpy()
     started = time.monotonic()
-    found = predict(radnet, folder / "series", path, threads)
+    (found,) = engine.predict(radnet, [folder / "series"], path, threads=threads)
     return {**compare(config, series, z, found), "torch_dz": float(np.abs(z32 - z).max()), "seconds": time.monotonic() - started}
-
-
-def predict(radnet: Path, series: Path, model: Path, threads: int | None) -> dict:
-    """The one result of `radnet predict`."""
-    command = [str(radnet), "predict", str(series), "--model", str(model), "--device", "cpu", "--precision", "fp32", "--json", "-"]
-    if threads:
-        command += ["--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
-    if done.returncode != 0:
-        raise RuntimeError(f"exit {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}")
-    results = json.loads(done.stdout)["results"]
-    if len(results) != 1 or results[0]["status"] != "ok":
-        raise RuntimeError(f"expected one result: {json.dumps(results)[:300]}")
-    return results[0]
 
 
 def compare(config: dict, series: dicom.Series, z: np.ndarray, found: dict) -> dict:
     """Largest |Δz|/max(1, |z|), |Δp| and |Δscore|, and the verdict."""
     uids = [s["sop_instance_uid"] for s in found["slices"]]
     if uids != series.sop_uids:
-        raise RuntimeError("slices differ in number or order")
+        raise engine.EngineError("slices differ in number or order")
     names, p = config["classes"], scan.sigmoid(z)
     z_found = np.array([[s["logit"][c] for c in names] for s in found["slices"]])
     p_found = np.array([[s["probability"][c] for c in names] for s in found["slices"]])
@@ -104,7 +88,7 @@ def compare(config: dict, series: dicom.Series, z: np.ndarray, found: dict) -> d
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--radnet", type=Path, default=ROOT / "target" / "release" / "radnet")
+    parser.add_argument("--radnet", type=Path, default=engine.BUILT)
     parser.add_argument("--only", nargs="*", default=None)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--keep", type=Path, help="leave series and models here")

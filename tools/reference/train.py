@@ -1,4 +1,9 @@
-"""Trains the demo model on synthetic heads. Every command goes on where a killed one stopped.
+"""Trains RADnets. Every command goes on where a killed one stopped.
+
+    train.py fit  --data KIND:PATH... --work DIR [--settings FILE] [--validation KIND:PATH...] [--init MODEL]    any labelled data; see README.md
+    train.py tiny --work DIR [--phantom PROGRAM] [--radnet PROGRAM]          a tiny model on phantoms, judged by the engine, in minutes
+
+The demo model, on synthetic heads:
 
     train.py warmup   --work DIR [--seconds N]                  stage 1 on slices drawn in NumPy
     train.py slices   --work DIR [--seconds N] [--whole-seconds N]   stage 1 on phantoms: crops, then whole slices
@@ -19,14 +24,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from datasets.source import DataError
+from fitting import parallel, run, settings, tiny
+from fitting.journal import ResumeError
 from radnet_reference import config as cfg
 from radnet_reference import scan as rules
-from radnet_reference import weights
+from radnet_reference import engine, weights
 from radnet_reference.model import RadNet
 from training import data, stage2
 from training.curves import draw
@@ -157,7 +166,41 @@ def export(args: argparse.Namespace) -> None:
     print(f"{weights.sha256(args.out)}  {args.out.name}")
 
 
-def main() -> None:
+def fit(args: argparse.Namespace) -> int:
+    group = parallel.start(args.device)
+    try:
+        run.fit(settings.read(args.settings), args.data, args.validation, args.work, group, args.init)
+    finally:
+        group.close()
+    return 0
+
+
+def tiny_road(args: argparse.Namespace) -> int:
+    return tiny.tiny(args.work, args.phantom, args.radnet, tiny.Size(args.scans, args.validation_scans, args.held_out, args.steps, args.epochs), args.seed)
+
+
+def general(commands: argparse._SubParsersAction) -> None:
+    """The commands that do not belong to the demo model."""
+    sub = commands.add_parser("fit", help="train on labelled data")
+    sub.set_defaults(run=fit)
+    sub.add_argument("--data", nargs="+", required=True, metavar="KIND:PATH", help="rsna, cq500, ctich or phantom, and the folder")
+    sub.add_argument("--validation", nargs="*", default=[], metavar="KIND:PATH", help="instead of a share of the patients of --data")
+    sub.add_argument("--settings", type=Path, help="JSON or TOML")
+    sub.add_argument("--init", type=Path, help="a model file to start from, as convert.py writes")
+    sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    road = commands.add_parser("tiny", help="a tiny model on phantoms, from nothing to the engine")
+    road.set_defaults(run=tiny_road)
+    for name in ("phantom", "radnet"):
+        road.add_argument(f"--{name}", type=Path, help="the built program; cargo builds it otherwise")
+    usual = tiny.Size()
+    for name, default in (("scans", usual.training), ("validation-scans", usual.validation), ("held-out", usual.held_out), ("steps", usual.steps), ("epochs", usual.epochs), ("seed", 1)):
+        road.add_argument(f"--{name}", type=int, default=default)
+    for parser in (sub, road):
+        parser.add_argument("--work", type=Path, required=True)
+        parser.add_argument("--threads", type=int, default=2, help="of PyTorch on the CPU")
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -175,12 +218,17 @@ def main() -> None:
     command(scans, epochs=40)
     command(evaluate, limit=77)
     command(export, out=Path("radnet-demo.safetensors"), version="0")
+    general(commands)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(2)
+    torch.set_num_threads(getattr(args, "threads", 2))
     torch.set_flush_denormal(True)
-    args.run(args)
+    try:
+        return args.run(args) or 0
+    except (DataError, ResumeError, settings.SettingsError, FileNotFoundError, tiny.RoadError, engine.EngineError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -81,7 +81,7 @@ class Cache:
             if problem:
                 failures[key] = problem
                 say(f"left out {key}: {problem}")
-            if done % max(1, len(todo) // 10) == 0:
+            if done % max(100, len(todo) // 20) == 0:
                 say(f"prepared {done} of {len(todo)}, {time.monotonic() - started:.0f} s")
         return failures
 

@@ -79,6 +79,7 @@ def sha256(path: Path | str) -> str:
 
 
 # Checkpoints from before torchvision 0.3 name a dense layer's parts `norm.1`, `conv.2`; later ones `norm1`, `conv2`.
+_BARE_NAME = re.compile(r"(conv0|norm0|norm5|denseblock\d+|transition\d+)\.")
 _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
 
@@ -92,7 +93,7 @@ def modern_names(state: dict) -> dict[str, Tensor]:
         key = _OLD_NAME.sub(r"\1\2.", key.removeprefix("module."))
         if key.endswith("num_batches_tracked"):
             continue
-        if not key.startswith(("features.", "classifier.")):
+        if _BARE_NAME.match(key):
             key = f"features.{key}"
         renamed[key] = tensor
     return renamed
@@ -143,7 +144,10 @@ def from_torchvision(state: dict, config: dict, seed: int = 0) -> tuple[RadNet, 
     own = tensors(model)
     pooled_alone = config["attention"]["kind"] == "none" and config["rnn"]["kind"] == "none"
     fits = pooled_alone and "classifier.weight" in state and state["classifier.weight"].shape == own["classifier.weight"].shape
-    taken = {key: t for key, t in state.items() if key.startswith("features.") or fits}
+    taken = {key: t for key, t in state.items() if not key.startswith("classifier.") or fits}
+    unknown = sorted(set(taken) - set(own))
+    if unknown:
+        raise ValueError(f"the checkpoint holds {unknown[0]}, which is no tensor of a torchvision DenseNet or of this model")
     fresh = sorted(set(own) - set(taken))
     assign(model, {**own, **{key: t.to(torch.float32) for key, t in taken.items()}})
     return model.eval(), fresh
