@@ -47,6 +47,9 @@ pub(crate) enum Command {
         /// How to generate.
         #[command(flatten)]
         options: Options,
+        /// Writes only this many slices of each series, evenly spread: more heads in the same time and space.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=400))]
+        sample: Option<u16>,
         /// Folder, made if missing.
         #[arg(long)]
         out: PathBuf,
@@ -105,6 +108,7 @@ impl Options {
             max_slices: usize::from(self.slices),
             spacing_mm: self.spacing,
             shift: self.shift,
+            sample: None,
         }
     }
 }

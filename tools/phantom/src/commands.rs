@@ -4,7 +4,7 @@ use std::fs;
 
 use radnet_phantom::export::export_scan;
 use radnet_phantom::view::{View, write_sheet};
-use radnet_phantom::{Scan, ScanTruth, SeriesOptions, write_series, write_truth};
+use radnet_phantom::{Scan, ScanTruth, SeriesOptions, Settings, write_series, write_truth};
 use rayon::prelude::*;
 
 use crate::args::Command;
@@ -23,10 +23,11 @@ pub(crate) fn run(command: &Command) -> Result<(), String> {
             });
             write_truth(&scan, &written, &beside).map_err(|e| format!("{}: {e}", beside.display()))
         }
-        Command::Export { seeds, options, out } => {
+        Command::Export { seeds, options, sample, out } => {
             fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
             seeds.clone().into_par_iter().try_for_each(|seed| {
-                export_scan(&Scan::generate(&options.settings(seed)), out).map_err(|e| format!("{}: seed {seed}: {e}", out.display()))
+                let settings = Settings { sample: sample.map(usize::from), ..options.settings(seed) };
+                export_scan(&Scan::generate(&settings), out).map_err(|e| format!("{}: seed {seed}: {e}", out.display()))
             })
         }
         Command::View { seed, options, out, bone, plain } => {

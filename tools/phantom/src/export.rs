@@ -12,7 +12,7 @@ use crate::scan::{MIN_LABEL_AREA_MM2, Scan};
 /// One slice in `meta.json` and in truth files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SliceTruth {
-    /// From inferior.
+    /// Place in the series, from inferior; with gaps where only a sample of the slices was rendered.
     pub index: usize,
     /// Distance along the slice normal from the head's centre, mm.
     pub position_mm: f32,
@@ -51,9 +51,9 @@ pub struct ScanTruth {
     pub codes: [Kind; 5],
     /// Area from which a slice is labelled.
     pub min_label_area_mm2: f32,
-    /// Whether any slice is labelled.
+    /// Whether any rendered slice is labelled.
     pub any: bool,
-    /// Types labelled in any slice.
+    /// Types labelled in any rendered slice.
     pub types: Vec<Kind>,
     /// Per slice, inferior to superior.
     pub slices: Vec<SliceTruth>,
@@ -65,11 +65,10 @@ impl ScanTruth {
         let slices: Vec<SliceTruth> = scan
             .slices
             .iter()
-            .enumerate()
-            .map(|(index, s)| {
+            .map(|s| {
                 let types: Vec<Kind> = s.labels().collect();
                 SliceTruth {
-                    index,
+                    index: s.index,
                     position_mm: s.plan.along_mm,
                     thickness_mm: s.plan.thickness_mm,
                     any: !types.is_empty(),

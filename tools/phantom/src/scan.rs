@@ -41,17 +41,21 @@ pub struct Settings {
     pub spacing_mm: Option<f32>,
     /// Held-out distribution.
     pub shift: bool,
+    /// Renders only this many slices of the series, spread evenly over it from a drawn start; all of them when missing.
+    pub sample: Option<usize>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { seed: 0, scanner: None, bleed: BleedChoice::Auto, size: 256, max_slices: 40, spacing_mm: None, shift: false }
+        Self { seed: 0, scanner: None, bleed: BleedChoice::Auto, size: 256, max_slices: 40, spacing_mm: None, shift: false, sample: None }
     }
 }
 
 /// One image with its truth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slice {
+    /// Its place in the series, from inferior.
+    pub index: usize,
     /// `size × size` HU, row-major: rows towards posterior, columns towards the patient's left.
     pub hu: Vec<i16>,
     /// Type codes, 0 where there is no hemorrhage.
@@ -99,7 +103,8 @@ impl Scan {
         let head = Head { anatomy, bleeds, mimics };
         let hardening = Hardening::default();
         let renderer = Renderer { head: &head, plan: &plan, pose, settings, hardening: &hardening };
-        let slices = (0..plan.slices.len()).into_par_iter().map(|index| renderer.slice(index)).collect();
+        let rendered = sampled(plan.slices.len(), settings);
+        let slices = rendered.into_par_iter().map(|index| renderer.slice(index)).collect();
         Scan { settings: settings.clone(), plan, age, slices }
     }
 
@@ -112,6 +117,13 @@ impl Scan {
     pub fn pixel_mm(&self) -> f32 {
         self.plan.fov_mm / self.settings.size as f32
     }
+}
+
+/// The indices of the slices to render, in order.
+fn sampled(slices: usize, settings: &Settings) -> Vec<usize> {
+    let count = settings.sample.unwrap_or(slices).min(slices);
+    let start = Rng::new(settings.seed, "sample").range(0.0, 1.0);
+    (0..count).map(|i| (((i as f32 + start) * slices as f32 / count as f32) as usize).min(slices - 1)).collect()
 }
 
 fn main_kind(settings: &Settings) -> Option<Kind> {
@@ -164,7 +176,7 @@ impl Renderer<'_> {
         for &code in mask.iter().filter(|c| **c > 0) {
             area_mm2[code as usize - 1] += pixel_mm * pixel_mm;
         }
-        Slice { hu: hu.iter().map(|v| v.round().clamp(-1024.0, 3071.0) as i16).collect(), mask, plan: planned, area_mm2 }
+        Slice { index, hu: hu.iter().map(|v| v.round().clamp(-1024.0, 3071.0) as i16).collect(), mask, plan: planned, area_mm2 }
     }
 
     fn sample(&self, planned: &PlannedSlice, pixel_mm: f32) -> (Vec<f32>, Vec<u8>) {
