@@ -14,9 +14,9 @@ The demo model, on synthetic heads:
     train.py export   --work DIR --out FILE --version V         the model file (F16)
 
 The work folder holds phantoms that `radnet-phantom export` wrote (256 × 256 unless said otherwise):
-    train256   --seeds 1000..1124            stage 1, seeds 1000 to 1999
-    scans256   --seeds 2000..2060            stage 2, seeds 2000 to 2999
-    valid256   --seeds 3000..3024            choice of stage 2's epoch and of the threshold, seeds 3000 to 3999
+    train256   --seeds 10000..11700 --sample 8   stage 1, seeds 10000 to 19999
+    scans256   --seeds 2000..2300            stage 2, seeds 2000 to 2999
+    valid256   --seeds 3000..3060            choice of stage 2's epoch, of the scan rule and of the threshold, seeds 3000 to 3999
     heldout    --seeds 9000..9077 --shift    evaluation; nothing is chosen on it
 """
 
@@ -62,19 +62,21 @@ def warmup(args: argparse.Namespace) -> None:
 
 
 def slices(args: argparse.Namespace) -> None:
-    scans = data.read_scans(args.work / "train256", SIZE, range(1000, 2000))
+    scans = training_scans(args)
     pool = data.slices_of(scans)
     print(f"stage 1: {len(scans)} scans, {len(pool.label)} slices, {int(pool.label.sum())} bleeding", flush=True)
     trainer = Trainer(cfg.standard(), args.work, SEED + 1)
     checkpoint = args.work / "slices.pt"
+    start = Path(args.start) if args.start else args.work / "warmup.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
-    elif (args.work / "warmup.pt").exists():
-        trainer.load(args.work / "warmup.pt", weights_only=True)
+    elif start.exists():
+        trainer.load(start, weights_only=True)
     phases = [
-        Phase("crops-96", 96, False, 16, args.seconds, 1.2e-3, 3e-4),
+        Phase("crops-112", 112, False, 12, args.seconds, 1.0e-3, 4e-4),
         # A head fits into 208 of the 256 pixels; the air around it is met again when the norms are calibrated.
-        Phase("whole-208", 208, True, 8, args.whole_seconds, 5e-4, 0.0),
+        # The first block, half of the time of a step, has learned its edges and grains by then.
+        Phase("whole-208", 208, True, 8, args.whole_seconds, 6e-4, 0.0, ("conv0", "norm0", "denseblock1", "transition1")),
     ]
     trainer.run(phases, pool, checkpoint)
 
@@ -84,7 +86,7 @@ def calibrate(args: argparse.Namespace) -> None:
     trainer = Trainer(cfg.standard(), args.work, SEED)
     trainer.load(args.work / "slices.pt")
     model: RadNet = trainer.average["model"]
-    pool = data.slices_of(data.read_scans(args.work / "train256", SIZE, range(1000, 2000)))
+    pool = data.slices_of(training_scans(args))
     calibrate_norms(model, pool.hu[np.random.default_rng(SEED).permutation(len(pool.label))[: args.slices]])
     round_to_file(model)
     torch.save({"state": model.state_dict(), "log": json.dumps(trainer.progress.log)}, args.work / "calibrated.pt")
@@ -101,6 +103,10 @@ def stage1_model(args: argparse.Namespace) -> tuple[RadNet, list[dict]]:
     model = RadNet(cfg.standard()).requires_grad_(False).to(memory_format=torch.channels_last)
     model.load_state_dict(saved["state"])
     return model.eval(), json.loads(saved["log"])
+
+
+def training_scans(args: argparse.Namespace) -> list[data.Scan]:
+    return data.read_scans(args.work / "train256", SIZE, range(10000, 20000))
 
 
 def fitting_scans(args: argparse.Namespace) -> list[data.Scan]:
@@ -212,7 +218,7 @@ def main() -> int:
             sub.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
 
     command(warmup, seconds=1500.0, slices=1600)
-    command(slices, seconds=2400.0, whole_seconds=1200.0)
+    command(slices, seconds=2400.0, whole_seconds=1200.0, start="")
     command(calibrate, slices=256)
     command(encode, part=0, parts=1)
     command(scans, epochs=40)

@@ -15,8 +15,8 @@ def crops(hu: Tensor, mask: Tensor, size: int, generator: torch.Generator, centr
     hu, mask: [B, H, W] float32. `centres` [B, 2] (row, column) are where crops look, None the middle of the slice.
     """
     batch, height, width = hu.shape
-    angle = (torch.rand(batch, generator=generator) - 0.5) * 2 * math.radians(15)
-    scale = torch.exp((torch.rand(batch, generator=generator) - 0.5) * 2 * 0.14)
+    angle = (torch.rand(batch, generator=generator) - 0.5) * 2 * math.radians(20)
+    scale = torch.exp((torch.rand(batch, generator=generator) - 0.5) * 2 * 0.18)
     mirror = torch.where(torch.rand(batch, generator=generator) < 0.5, -1.0, 1.0)
     if centres is None:
         centres = torch.tensor([[(height - 1) / 2, (width - 1) / 2]]).repeat(batch, 1)
@@ -39,7 +39,7 @@ def density(hu: Tensor, generator: torch.Generator) -> Tensor:
     batch = hu.shape[0]
     offset = torch.randn(batch, 1, 1, generator=generator) * 1.5
     gain = 1 + torch.randn(batch, 1, 1, generator=generator) * 0.02
-    sigma = torch.rand(batch, 1, 1, generator=generator) * 3.0
+    sigma = torch.rand(batch, 1, 1, generator=generator) * 5.0
     noise = torch.randn(hu.shape, generator=generator) * sigma
     blurred = F.avg_pool2d(noise.unsqueeze(1), 3, 1, 1).squeeze(1) * 2.2
     coarse = torch.rand(batch, 1, 1, generator=generator) < 0.5
@@ -48,7 +48,7 @@ def density(hu: Tensor, generator: torch.Generator) -> Tensor:
 
 def sharpness(hu: Tensor, generator: torch.Generator) -> Tensor:
     """Half of the slices are blurred a little: other kernels, and larger matrices resized to the network's size."""
-    share = torch.rand(hu.shape[0], 1, 1, generator=generator) * 0.8
+    share = torch.rand(hu.shape[0], 1, 1, generator=generator)
     share = share * (torch.rand(hu.shape[0], 1, 1, generator=generator) < 0.5)
     blurred = F.avg_pool2d(F.pad(hu.unsqueeze(1), (1, 1, 1, 1), mode="replicate"), 3, 1).squeeze(1)
     return hu + share * (blurred - hu)

@@ -122,8 +122,10 @@ class Sampler:
         mask = torch.from_numpy(self.slices.mask[index].astype(np.float32))
         label = torch.from_numpy(self.slices.label[index].astype(np.float32))
         if self.whole:
+            # A bleed too small to be labelled is no clean negative either.
+            weight = ((label > 0) | (mask.amax(dim=(1, 2)) == 0)).float()
             hu, mask = augment.crops(hu, mask, self.crop, self.generator)
-            return Batch(augment.density(augment.sharpness(hu, self.generator), self.generator), mask, label, torch.ones_like(label))
+            return Batch(augment.density(augment.sharpness(hu, self.generator), self.generator), mask, label, weight)
         centres = torch.tensor(np.array([self._centre(i, b) for i, b in zip(index, bleeding)]), dtype=torch.float32)
         hu, mask = augment.crops(hu, mask, self.crop, self.generator, centres)
         area = mask.sum(dim=(1, 2))

@@ -35,6 +35,8 @@ class Phase:
     budget_s: float
     lr: float
     final_lr: float = 0.0
+    # Parts of `features` that keep what they learned: their weights and norms stand still.
+    frozen: tuple[str, ...] = ()
 
 
 @dataclass
@@ -99,6 +101,8 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.seed + self.progress.step)
         saved, recent = time.monotonic(), []
         self.both.train()
+        for name, part in self.model.features.named_children():
+            part.train(name not in phase.frozen).requires_grad_(name not in phase.frozen)
         while self.progress.spent_s < phase.budget_s:
             started = time.monotonic()
             rate = _rate(phase, self.progress.spent_s / phase.budget_s)
