@@ -42,7 +42,7 @@ fn layers(c: &mut Criterion) {
         group.throughput(Throughput::Elements(shape.flop() / 2));
         for isa in Isa::available().filter(|i| i.name() != "portable") {
             group.bench_function(BenchmarkId::new(isa.name(), format!("{images}x{side}x{side}x{k}")), |b| {
-                b.iter(|| dense_layer(isa, &shape, &weights, black_box(&mut slab), &mut scratch, 1));
+                b.iter(|| dense_layer(isa, &shape, &weights, None, black_box(&mut slab), &mut scratch, 1));
             });
         }
     }
@@ -58,7 +58,7 @@ fn stems(c: &mut Criterion) {
         group.throughput(Throughput::Elements(shape.flop() / 2));
         for isa in Isa::available().filter(|i| i.name() != "portable") {
             group.bench_function(BenchmarkId::new(isa.name(), channels), |b| {
-                b.iter(|| stem(isa, &shape, (&weights, &bias), black_box(&image), &mut slab, &mut scratch, 1));
+                b.iter(|| stem(isa, &shape, (&weights, &bias), (black_box(&image), None), &mut slab, &mut scratch, 1));
             });
         }
     }

@@ -94,6 +94,7 @@ impl Engine {
             isa: None,
             cache_dir: None,
             measure: false,
+            skip_air: true,
         }
     }
 
@@ -136,6 +137,7 @@ pub struct EngineBuilder {
     isa: Option<String>,
     cache_dir: Option<PathBuf>,
     measure: bool,
+    skip_air: bool,
 }
 
 impl EngineBuilder {
@@ -189,6 +191,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Whether what sees only air is copied from an empty slice instead of computed, as it is by default; results do not depend on it.
+    #[must_use]
+    pub fn skip_air(mut self, skip: bool) -> Self {
+        self.skip_air = skip;
+        self
+    }
+
     /// Packs the weights and starts the threads.
     ///
     /// # Errors
@@ -206,7 +215,14 @@ impl EngineBuilder {
             None => Arc::new(own_pool(self.threads)?),
         };
         let cache = self.cache_dir.map(|directory| PackedCache { directory, model_sha256: self.model.sha256.clone() });
-        let options = CpuOptions { pool: Some(Arc::clone(&pool)), isa: self.isa, cache, measure: self.measure, ..CpuOptions::default() };
+        let options = CpuOptions {
+            pool: Some(Arc::clone(&pool)),
+            isa: self.isa,
+            cache,
+            measure: self.measure,
+            air: self.skip_air.then(|| crate::preprocess::air(&self.model.config.input)),
+            ..CpuOptions::default()
+        };
         let backend = CpuBackend::new(&self.model.network, &self.model.weights, options)?;
         Ok(Engine { model: self.model, backend, pool })
     }

@@ -20,7 +20,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("dicom", &["volume"]),
     ("preprocess", &["volume", "tensor", "model"]),
     ("backend", &["plan", "weights", "tensor", "model"]),
-    ("engine", &["backend", "weights", "model", "tensor", "session"]),
+    ("engine", &["backend", "weights", "model", "preprocess", "tensor", "session"]),
     ("session", &["backend", "decision", "engine", "model", "preprocess", "tensor", "volume", "weights"]),
     ("report", &["backend", "decision", "dicom", "engine", "evaluate", "model", "preprocess", "session", "tensor", "volume", "weights"]),
 ];

@@ -64,7 +64,7 @@ impl Case {
         for group in slab.chunks_mut(image * images_at_once) {
             let shape = DenseShape { images: group.len() / image, ..*s };
             let mut scratch = vec![f32::NAN; shape.scratch_len(workers) * workers];
-            dense_layer(isa, &shape, &weights, group, &mut scratch, workers);
+            dense_layer(isa, &shape, &weights, None, group, &mut scratch, workers);
         }
         slab
     }

@@ -34,7 +34,7 @@ fn stem_is_within_bounds() {
         let run = |isa, workers| {
             let mut slab = vec![9.0; ph * pw * shape.slab_stride];
             let mut scratch = vec![f32::NAN; shape.scratch_len() * workers];
-            stem(isa, &shape, (&weights, &bias), &image, &mut slab, &mut scratch, workers);
+            stem(isa, &shape, (&weights, &bias), (&image, None), &mut slab, &mut scratch, workers);
             slab
         };
         let what = format!("{shape:?}");
@@ -85,7 +85,7 @@ fn transition_is_within_bounds() {
         let run = |isa, workers| {
             let mut dst = vec![9.0; ph * pw * shape.dst_stride];
             let weights = TransitionWeights { scale: &scale, shift: &shift, conv: &conv };
-            transition(isa, &shape, &weights, &src, &mut dst, &mut vec![f32::NAN; shape.scratch_len() * workers], workers);
+            transition(isa, &shape, &weights, (&src, None), &mut dst, &mut vec![f32::NAN; shape.scratch_len() * workers], workers);
             dst
         };
         let what = format!("{shape:?}");

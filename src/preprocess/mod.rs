@@ -10,5 +10,5 @@ mod tensor;
 
 pub use geometry::{AxisMap, Placement};
 pub use resample::{AxisFilter, resample_plane};
-pub use stack::HuStack;
+pub use stack::{HuStack, air};
 pub use tensor::ScanTensor;

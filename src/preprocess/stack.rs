@@ -63,6 +63,20 @@ impl HuStack {
     }
 }
 
+/// x of every channel where there is only air, at the lowest HU there is.
+pub fn air(input: &Input) -> Vec<f32> {
+    let channels = input.channels.iter().zip(&input.mean).zip(&input.std);
+    let air = channels.map(|((channel, &mean), &std)| {
+        let mut x = [0.0];
+        ChannelTransform::new(*channel, mean, std).apply(&[AIR_HU], &mut x);
+        x[0]
+    });
+    air.collect()
+}
+
+/// Nothing is read below it (rule 1 of the model format clamps there).
+const AIR_HU: f32 = -1024.0;
+
 impl ChannelTransform {
     fn new(channel: Channel, mean: f64, std: f64) -> Self {
         let window = channel.window;

@@ -11,6 +11,7 @@ use super::gemm::{Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
 use super::prologue::NormRelu;
+use super::spans::Span;
 use super::winograd::{self, InputTransform, OutputTransform, PATCH, POINTS, TILE};
 use super::{Kernel, part};
 use crate::isa::Isa;
@@ -93,10 +94,19 @@ impl DenseShape {
 }
 
 /// Runs a layer on `workers` threads of the current pool; `scratch` holds [`DenseShape::scratch_len`] floats for each.
+/// With `tiles`, one span a tile row of a single image, only those tiles are written.
 ///
 /// # Panics
 /// When a slice is too short for the shape.
-pub fn dense_layer(isa: Isa, shape: &DenseShape, weights: &DenseWeights<'_>, slab: &mut [f32], scratch: &mut [f32], workers: usize) {
+pub fn dense_layer(
+    isa: Isa,
+    shape: &DenseShape,
+    weights: &DenseWeights<'_>,
+    tiles: Option<&[Span]>,
+    slab: &mut [f32],
+    scratch: &mut [f32],
+    workers: usize,
+) {
     let pixels = shape.images * shape.height * shape.width;
     if pixels == 0 {
         return;
@@ -107,6 +117,7 @@ pub fn dense_layer(isa: Isa, shape: &DenseShape, weights: &DenseWeights<'_>, sla
     assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= mid);
     assert!(weights.conv1.len() >= matrix_len(k, mid) && weights.conv2.len() >= shape.conv2_len());
     let grid = Grid::new(shape, workers);
+    assert!(tiles.is_none_or(|t| shape.images == 1 && t.len() == grid.tile_rows && t.iter().all(|s| s.end <= grid.tile_columns)));
     let parts = Parts::of(shape, &grid);
     assert!(scratch.len() >= parts.total * workers);
     let slab = SharedMut::new(slab);
@@ -115,7 +126,7 @@ pub fn dense_layer(isa: Isa, shape: &DenseShape, weights: &DenseWeights<'_>, sla
         if strips.is_empty() {
             return;
         }
-        isa.run(Worker { shape, weights, grid, parts, strips, slab, scratch: scratch.as_mut_ptr() });
+        isa.run(Worker { shape, weights, tiles, grid, parts, strips, slab, scratch: scratch.as_mut_ptr() });
     });
 }
 
@@ -205,6 +216,7 @@ impl Parts {
 struct Worker<'a> {
     shape: &'a DenseShape,
     weights: &'a DenseWeights<'a>,
+    tiles: Option<&'a [Span]>,
     grid: Grid,
     parts: Parts,
     strips: std::ops::Range<usize>,
@@ -241,6 +253,10 @@ impl Kernel for Worker<'_> {
                 end_row: first_row + grid.strip_tile_rows * TILE,
             };
             fresh |= within == 0;
+            if self.tiles_of(strip) == 0 {
+                fresh = true;
+                continue;
+            }
             // SAFETY: `dense_layer` checked every length against the shape; strips write rows of their own.
             unsafe {
                 self.mid_rows::<V>(strip, fresh);
@@ -252,6 +268,52 @@ impl Kernel for Worker<'_> {
 }
 
 impl Worker<'_> {
+    /// Tiles of a tile row that are written.
+    #[inline(always)]
+    fn tile_span(&self, tile_row: usize) -> Span {
+        self.tiles.map_or(Span { start: 0, end: self.grid.tile_columns }, |tiles| tiles[tile_row])
+    }
+
+    /// Tile rows of a strip that lie in the map.
+    #[inline(always)]
+    fn tile_rows_of(&self, strip: Strip) -> std::ops::Range<usize> {
+        let first = strip.first_row / TILE;
+        first..(first + self.grid.strip_tile_rows).min(self.grid.tile_rows)
+    }
+
+    fn tiles_of(&self, strip: Strip) -> usize {
+        strip.images * self.tile_rows_of(strip).map(|row| self.tile_span(row).len()).sum::<usize>()
+    }
+
+    /// Image of the strip, map row and map column of its tile number `tile`.
+    #[inline(always)]
+    fn tile_at(&self, strip: Strip, tile: usize) -> (usize, usize, usize) {
+        let mut left = tile;
+        for image in 0..strip.images {
+            for row in self.tile_rows_of(strip) {
+                let span = self.tile_span(row);
+                if left < span.len() {
+                    return (image, row * TILE, (span.start + left) * TILE);
+                }
+                left -= span.len();
+            }
+        }
+        unreachable!("a strip has no tile {tile}")
+    }
+
+    /// Columns of a mid row that the tiles above and below it read.
+    fn mid_columns(&self, y: usize) -> Span {
+        let width = self.shape.width;
+        let Some(tiles) = self.tiles else { return Span { start: 0, end: width } };
+        let row = y / TILE;
+        let (above, below) = (y.saturating_sub(1) / TILE, ((y + 1) / TILE).min(tiles.len() - 1));
+        let span = tiles[row].hull(tiles[above]).hull(tiles[below]);
+        if span.is_empty() {
+            return Span::default();
+        }
+        Span { start: (span.start * TILE).saturating_sub(1), end: (span.end * TILE + 1).min(width) }
+    }
+
     /// Makes the mid rows first_row − 1 ..= end_row of a strip that the ring does not hold yet.
     #[inline(always)]
     unsafe fn mid_rows<V: F32Lanes>(&self, strip: Strip, fresh: bool) {
@@ -272,23 +334,49 @@ impl Worker<'_> {
             if from >= to {
                 return;
             }
-            let (first, count) = if strip.images > 1 { (0, strip.images * height * width) } else { (from * width, (to - from) * width) };
-            let blocks = count.div_ceil(self.parts.block_pixels);
-            for b in 0..blocks {
-                let block = part(count, blocks, b);
-                self.pointwise::<V>(strip.image, first + block.start, block.len());
+            if self.tiles.is_some() {
+                let columns = |y: usize| self.mid_columns(y);
+                self.mid_pixels::<V>(strip.image, (from..to).map(|y| y * width + columns(y).start..y * width + columns(y).end));
+            } else if strip.images > 1 {
+                self.mid_pixels::<V>(strip.image, std::iter::once(0..strip.images * height * width));
+            } else {
+                self.mid_pixels::<V>(strip.image, std::iter::once(from * width..to * width));
             }
         }
     }
 
-    /// Prologue and 1×1 of `count` pixels, the first being `pixel` of image `image` (or of a later one, counting on).
+    /// Prologue and 1×1 of runs of pixels, counted from the first one of image `image` (and on into later ones), in blocks of like size.
     #[inline(always)]
-    unsafe fn pointwise<V: F32Lanes>(&self, image: usize, pixel: usize, count: usize) {
-        let (shape, grid, w) = (self.shape, &self.grid, self.weights);
-        let area = shape.height * shape.width;
+    unsafe fn mid_pixels<V: F32Lanes>(&self, image: usize, runs: impl Iterator<Item = std::ops::Range<usize>> + Clone) {
+        let total: usize = runs.clone().map(|run| run.len()).sum();
+        let blocks = total.div_ceil(self.parts.block_pixels);
         let mut rows = [0; BLOCK_PIXELS];
+        let (mut block, mut filled) = (0, 0);
+        for run in runs {
+            let mut at = run.start;
+            while at < run.end {
+                let goal = part(total, blocks, block).len();
+                let count = (run.end - at).min(goal - filled);
+                // SAFETY: the caller's pixels exist, and no block is larger than the scratch has room for.
+                unsafe { self.pack::<V>(image, at, filled, &mut rows[filled..filled + count]) };
+                (at, filled) = (at + count, filled + count);
+                if filled == goal {
+                    // SAFETY: as above; `rows` name pixels of the ring.
+                    unsafe { self.pointwise::<V>(&rows[..filled]) };
+                    (block, filled) = (block + 1, 0);
+                }
+            }
+        }
+    }
+
+    /// Prologue of as many pixels as `rows` has items, to place `filled` of the block; `rows` gets their places in the ring.
+    #[inline(always)]
+    unsafe fn pack<V: F32Lanes>(&self, image: usize, pixel: usize, filled: usize, rows: &mut [usize]) {
+        let (shape, grid) = (self.shape, &self.grid);
+        let area = shape.height * shape.width;
         let (mut of, mut y, mut x) = (pixel / area, pixel % area / shape.width, pixel % shape.width);
-        for row in rows.iter_mut().take(count) {
+        let count = rows.len();
+        for row in rows {
             *row = grid.mid_at(of, y + 1) + (x + 1) * grid.mid_stride;
             x += 1;
             if x == shape.width {
@@ -298,31 +386,39 @@ impl Worker<'_> {
                 }
             }
         }
-        // SAFETY: `count` is at most the block, the pixels exist, and `rows` name pixels of the ring.
+        // SAFETY: the pixels exist, and the block has room for them.
         unsafe {
-            let packed = self.scratch;
             V::call(NormRelu {
                 rows: count,
                 channels: shape.in_channels,
                 src: self.slab.at((image * area + pixel) * shape.slab_stride),
                 src_stride: shape.slab_stride,
-                scale: w.scale.as_ptr(),
-                shift: w.shift.as_ptr(),
-                dst: packed,
+                scale: self.weights.scale.as_ptr(),
+                shift: self.weights.shift.as_ptr(),
+                dst: self.scratch.add(filled * self.parts.packed_stride),
                 dst_stride: self.parts.packed_stride,
             });
+        }
+    }
+
+    /// The 1×1 of a packed block, to `rows` of the ring.
+    #[inline(always)]
+    unsafe fn pointwise<V: F32Lanes>(&self, rows: &[usize]) {
+        let shape = self.shape;
+        // SAFETY: the block is packed, and `rows` name pixels of the ring.
+        unsafe {
             V::call(Gemm {
-                rows: count,
-                a: packed,
+                rows: rows.len(),
+                a: self.scratch,
                 a_rows: Rows::Stride(self.parts.packed_stride),
                 runs: &[0],
                 run_len: shape.in_channels,
-                w: w.conv1.as_ptr(),
+                w: self.weights.conv1.as_ptr(),
                 panel_len: panel_len(shape.in_channels),
                 panels: shape.mid / PANEL,
-                init: Init::Bias(w.bias1.as_ptr()),
+                init: Init::Bias(self.weights.bias1.as_ptr()),
                 dst: self.scratch.add(self.parts.mid),
-                dst_rows: Rows::Table(&rows),
+                dst_rows: Rows::Table(rows),
                 relu: true,
             });
         }
@@ -332,13 +428,8 @@ impl Worker<'_> {
     #[inline(always)]
     unsafe fn winograd<V: F32Lanes>(&self, strip: Strip) {
         let (shape, grid, parts) = (self.shape, &self.grid, &self.parts);
-        let rows = grid.strip_tile_rows.min(grid.tile_rows - strip.first_row / TILE);
-        let tiles = strip.images * rows * grid.tile_columns;
+        let tiles = self.tiles_of(strip);
         let chunks = tiles.div_ceil(grid.chunk());
-        let place = |tile: usize| {
-            let (row, column) = (tile / grid.tile_columns, tile % grid.tile_columns);
-            (row / rows, strip.first_row + row % rows * TILE, column * TILE)
-        };
         for c in 0..chunks {
             let chunk = part(tiles, chunks, c);
             // SAFETY: a chunk has at most `grid.chunk()` tiles, for which `Parts` made room; patches lie inside the ring's rows and borders;
@@ -346,7 +437,7 @@ impl Worker<'_> {
             unsafe {
                 let (mid, v, m) = (self.scratch.add(parts.mid), self.scratch.add(parts.v), self.scratch.add(parts.m));
                 for (t, tile) in chunk.clone().enumerate() {
-                    let (image, y, x) = place(tile);
+                    let (image, y, x) = self.tile_at(strip, tile);
                     let mut rows = [mid as *const f32; PATCH];
                     for (i, row) in rows.iter_mut().enumerate() {
                         *row = mid.add(grid.mid_at(image, y + i) + x * grid.mid_stride);
@@ -377,7 +468,7 @@ impl Worker<'_> {
                     });
                 }
                 for (t, tile) in chunk.clone().enumerate() {
-                    let (image, y, x) = place(tile);
+                    let (image, y, x) = self.tile_at(strip, tile);
                     let pixel = ((strip.image + image) * shape.height + y) * shape.width + x;
                     V::call(OutputTransform {
                         src: m.add(t * shape.growth),
@@ -401,15 +492,20 @@ impl Worker<'_> {
         let end = strip.end_row.min(shape.height);
         for image in 0..strip.images {
             for y in strip.first_row..end {
+                let tiles = self.tile_span(y / TILE);
+                let (first, last) = (tiles.start * TILE, (tiles.end * TILE).min(shape.width));
+                if first >= last {
+                    continue;
+                }
                 let mut runs = [0; 9];
                 for (i, run) in runs.iter_mut().enumerate() {
-                    *run = grid.mid_at(image, y + i / 3) + i % 3 * grid.mid_stride;
+                    *run = grid.mid_at(image, y + i / 3) + (first + i % 3) * grid.mid_stride;
                 }
-                let pixel = ((strip.image + image) * shape.height + y) * shape.width;
+                let pixel = ((strip.image + image) * shape.height + y) * shape.width + first;
                 // SAFETY: the three mid rows are in the ring with their borders, and the row of outputs lies inside the map.
                 unsafe {
                     V::call(Gemm {
-                        rows: shape.width,
+                        rows: last - first,
                         a: self.scratch.add(self.parts.mid),
                         a_rows: Rows::Stride(grid.mid_stride),
                         runs: &runs,

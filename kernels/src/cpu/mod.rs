@@ -15,6 +15,7 @@ pub mod math;
 mod prologue;
 pub mod recurrent;
 pub mod segmentation;
+pub mod spans;
 pub mod stem;
 pub mod transition;
 pub mod winograd;

@@ -6,6 +6,7 @@
 use super::gemm::{Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len};
+use super::spans::Span;
 use super::{Kernel, part};
 use crate::isa::Isa;
 use crate::parallel::{self, SharedMut};
@@ -73,6 +74,7 @@ impl StemShape {
 }
 
 /// Runs the stem on one image \[channels, height, width\]; `scratch` holds [`StemShape::scratch_len`] floats for each of `workers`.
+/// With `spans`, one an output row, only those pixels are written.
 ///
 /// # Panics
 /// When a slice is too short, or there are no or more than 16 channels.
@@ -80,7 +82,7 @@ pub fn stem(
     isa: Isa,
     shape: &StemShape,
     (weights, bias): (&[f32], &[f32]),
-    input: &[f32],
+    (input, spans): (&[f32], Option<&[Span]>),
     slab: &mut [f32],
     scratch: &mut [f32],
     workers: usize,
@@ -90,12 +92,13 @@ pub fn stem(
     assert!(input.len() >= shape.channels * shape.height * shape.width && shape.height > 0 && shape.width > 0);
     assert!(shape.slab_stride >= shape.out_channels && slab.len() >= rows * columns * shape.slab_stride);
     assert!(weights.len() >= matrix_len(shape.k(), shape.out_channels) && bias.len() >= shape.out_channels);
+    assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
     let len = shape.scratch_len();
     assert!(scratch.len() >= len * workers);
     let slab = SharedMut::new(slab);
     parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
         let rows = part(rows, workers, worker);
-        isa.run(Worker { shape, weights, bias, input, rows, slab, scratch: scratch.as_mut_ptr() });
+        isa.run(Worker { shape, weights, bias, input, spans, rows, slab, scratch: scratch.as_mut_ptr() });
     });
 }
 
@@ -105,6 +108,7 @@ struct Worker<'a> {
     weights: &'a [f32],
     bias: &'a [f32],
     input: &'a [f32],
+    spans: Option<&'a [Span]>,
     rows: std::ops::Range<usize>,
     slab: SharedMut<'a>,
     scratch: *mut f32,
@@ -144,6 +148,21 @@ impl Kernel for Worker<'_> {
 }
 
 impl Worker<'_> {
+    /// Pooled columns of a row.
+    fn pooled(&self, row: usize) -> Span {
+        self.spans.map_or(Span { start: 0, end: self.shape.output().1 }, |spans| spans[row])
+    }
+
+    /// Columns of a row after the convolution that the two pooled rows which read it want.
+    fn convolved(&self, row: usize) -> Span {
+        let last = self.shape.output().0 - 1;
+        let span = self.pooled(row / 2).hull(self.pooled(row.div_ceil(2).min(last)));
+        if span.is_empty() {
+            return Span::default();
+        }
+        Span { start: (2 * span.start).saturating_sub(1), end: (2 * span.end).min(self.shape.conv().1) }
+    }
+
     /// Copies input row `y` of every channel between its zero borders; rows outside the image are zero.
     unsafe fn load_row(&self, y: isize) {
         let shape = self.shape;
@@ -167,6 +186,10 @@ impl Worker<'_> {
     #[inline(always)]
     unsafe fn convolve<V: F32Lanes>(&self, row: usize, dst: *mut f32) {
         let shape = self.shape;
+        let columns = self.convolved(row);
+        if columns.is_empty() {
+            return;
+        }
         let mut runs = [0; MAX_CHANNELS * WINDOW];
         for (i, run) in runs.iter_mut().enumerate().take(shape.channels * WINDOW) {
             let (c, y) = (i / WINDOW, i % WINDOW);
@@ -175,8 +198,8 @@ impl Worker<'_> {
         // SAFETY: column x reads 7 floats from 2x of a row that has 14 more than the image; `dst` is a ring row.
         unsafe {
             V::call(Gemm {
-                rows: shape.conv().1,
-                a: self.scratch,
+                rows: columns.len(),
+                a: self.scratch.add(2 * columns.start),
                 a_rows: Rows::Stride(2),
                 runs: &runs[..shape.channels * WINDOW],
                 run_len: WINDOW,
@@ -184,7 +207,7 @@ impl Worker<'_> {
                 panel_len: panel_len(shape.k()),
                 panels: shape.out_channels / PANEL,
                 init: Init::Bias(self.bias.as_ptr()),
-                dst,
+                dst: dst.add(columns.start * shape.out_channels),
                 dst_rows: Rows::Stride(shape.out_channels),
                 relu: true,
             });
@@ -198,7 +221,7 @@ impl Worker<'_> {
         let (conv_rows, conv_columns) = shape.conv();
         let columns = shape.output().1;
         let (y0, y1) = ((2 * row).saturating_sub(1), (2 * row + 2).min(conv_rows));
-        for x in 0..columns {
+        for x in self.pooled(row).columns() {
             let (x0, x1) = ((2 * x).saturating_sub(1), (2 * x + 2).min(conv_columns));
             for c in (0..shape.out_channels).step_by(V::LANES) {
                 let mut best = V::zero();

@@ -7,6 +7,7 @@ use super::gemm::{Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
 use super::prologue::NormReluPool;
+use super::spans::Span;
 use super::{Kernel, part};
 use crate::isa::Isa;
 use crate::parallel::{self, SharedMut};
@@ -59,7 +60,8 @@ impl TransitionShape {
     }
 }
 
-/// Runs a transition on one image; `scratch` holds [`TransitionShape::scratch_len`] floats for each of `workers`.
+/// Runs a transition on one image; `scratch` holds [`TransitionShape::scratch_len`] floats for each of `workers`. With `spans`, one an output
+/// row, only those pixels are written.
 ///
 /// # Panics
 /// When a slice is too short.
@@ -67,22 +69,30 @@ pub fn transition(
     isa: Isa,
     shape: &TransitionShape,
     weights: &TransitionWeights<'_>,
-    src: &[f32],
+    (src, spans): (&[f32], Option<&[Span]>),
     dst: &mut [f32],
     scratch: &mut [f32],
     workers: usize,
 ) {
-    let pixels = (shape.height / 2) * (shape.width / 2);
+    let (rows, columns) = (shape.height / 2, shape.width / 2);
+    let pixels = rows * columns;
     let (k, n) = (shape.in_channels, shape.out_channels);
     assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && shape.src_stride >= k && shape.dst_stride >= n);
     assert!(src.len() >= shape.height * shape.width * shape.src_stride && dst.len() >= pixels * shape.dst_stride);
     assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.conv.len() >= matrix_len(k, n));
+    assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
     let len = shape.scratch_len();
     assert!(scratch.len() >= len * workers);
     let dst = SharedMut::new(dst);
     parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
-        let pixels = part(pixels, workers, worker);
-        isa.run(Worker { shape, weights, src, pixels, dst, scratch: scratch.as_mut_ptr() });
+        let scratch = scratch.as_mut_ptr();
+        let run = |pixels| isa.run(Worker { shape, weights, src, pixels, dst, scratch });
+        match spans {
+            None => run(part(pixels, workers, worker)),
+            Some(spans) => {
+                part(rows, workers, worker).for_each(|row| run(row * columns + spans[row].start..row * columns + spans[row].end));
+            }
+        }
     });
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Results are the same bits for every tier, thread count, grouping of slices and run: each output is one chain in a fixed order.
 
+mod air;
 mod arena;
 mod channels;
 mod pack;
@@ -46,6 +47,9 @@ pub struct CpuOptions {
     pub pool: Option<Arc<rayon::ThreadPool>>,
     /// A tier by name instead of the best one.
     pub isa: Option<String>,
+    /// x of every channel where a slice shows air alone ([`crate::preprocess::air`]): what sees nothing else is then copied from an empty
+    /// slice, for scans of several slices. Without it everything is computed. No bit of a result depends on it.
+    pub air: Option<Vec<f32>>,
     /// Keeps packed weights in a file, so that the next start maps them instead of packing; without it no file is touched.
     pub cache: Option<PackedCache>,
     /// Whether to measure stages for [`CpuBackend::stage_times`].
@@ -60,6 +64,7 @@ pub struct CpuBackend {
     program: Program,
     arena: ArenaPlan,
     packed: Store,
+    air: Option<air::Air>,
     clocks: Option<stages::Clocks>,
     channels: usize,
     input: Extent,
@@ -97,6 +102,7 @@ impl CpuBackend {
             arena: ArenaPlan::new(&program),
             clocks: options.measure.then(|| stages::Clocks::new(&program)),
             pool,
+            air: options.air.filter(|x| x.len() == network.channels).map(air::Air::new),
             program,
             packed,
             channels: network.channels,

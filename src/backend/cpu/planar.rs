@@ -1,6 +1,7 @@
 //! The 2-D network on one worker's arena: a few slices at a time from windowed pixels to slice vectors.
 
 use super::CpuBackend;
+use super::air::{self, Marks};
 use super::program::{GROUP, Op, Stage};
 use crate::observer::Observer;
 use crate::tensor::SliceSource;
@@ -51,9 +52,10 @@ impl Outputs<'_> {
     }
 }
 
-/// The memory of a run: an arena, and scratch for each of several workers when one slice is shared among them.
+/// The memory of a run: an arena with its marks, and scratch for each of several workers when one slice is shared among them.
 pub(super) struct Memory<'a> {
     pub(super) arena: &'a mut [f32],
+    pub(super) marks: &'a mut Marks,
     pub(super) shared: Option<(&'a mut [f32], usize)>,
 }
 
@@ -76,7 +78,8 @@ impl CpuBackend {
             for slot in 0..group {
                 scan.check()?;
                 let input = self.arena.input();
-                scan.source.write_slice(first + done + slot, &mut memory.arena[input]);
+                scan.source.write_slice(first + done + slot, &mut memory.arena[input.clone()]);
+                memory.marks.look(self.air.as_ref(), &memory.arena[input]);
                 for stage in 0..self.program.single {
                     self.run_stage(stage, slot, 1, &mut mine, &mut memory);
                 }
@@ -92,17 +95,21 @@ impl CpuBackend {
 
     /// Runs one stage for the group's images `slot..slot + count`.
     fn run_stage(&self, index: usize, slot: usize, count: usize, out: &mut Outputs<'_>, memory: &mut Memory<'_>) {
-        let stage = &self.program.stages[index];
         let started = self.clocks.as_ref().map(|_| Instant::now());
+        self.execute(index, slot, count, out, memory);
+        if let (Some(clocks), Some(started)) = (&self.clocks, started) {
+            clocks.add(index, started, count);
+        }
+    }
+
+    pub(super) fn execute(&self, index: usize, slot: usize, count: usize, out: &mut Outputs<'_>, memory: &mut Memory<'_>) {
+        let stage = &self.program.stages[index];
         match &stage.op {
             Op::Dense { shape, .. } => {
                 let shape = DenseShape { images: count, ..*shape };
                 self.run_dense(index, &shape, slot, memory);
             }
             _ => (slot..slot + count).for_each(|image| self.run_image(index, stage, image, out, memory)),
-        }
-        if let (Some(clocks), Some(started)) = (&self.clocks, started) {
-            clocks.add(index, started, count);
         }
     }
 
@@ -112,11 +119,12 @@ impl CpuBackend {
         let w = |range: &std::ops::Range<usize>| &self.packed[range.clone()];
         let weights = DenseWeights { scale: w(scale), shift: w(shift), conv1: w(conv1), bias1: w(bias1), conv2: w(conv2) };
         let slab = self.arena.slab(stage.block, slot, shape.images);
+        let tiles = memory.marks.layer(&stage.op);
         match &mut memory.shared {
-            Some((scratch, workers)) => dense_layer(self.isa, shape, &weights, &mut memory.arena[slab], scratch, *workers),
+            Some((scratch, workers)) => dense_layer(self.isa, shape, &weights, tiles, &mut memory.arena[slab], scratch, *workers),
             None => {
                 let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
-                dense_layer(self.isa, shape, &weights, slab, scratch, 1);
+                dense_layer(self.isa, shape, &weights, tiles, slab, scratch, 1);
             }
         }
     }
@@ -130,14 +138,24 @@ impl CpuBackend {
                 let weights = (w(weights), w(bias));
                 let [input, slab, own] = disjoint(memory.arena, [self.arena.input(), slab, own]);
                 let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
-                stem(self.isa, shape, weights, input, slab, scratch, workers);
+                let empty = self.empty_slab(0);
+                let spans = memory.marks.enter(&stage.op, empty.is_some());
+                if let (Some(empty), Some(spans)) = (empty, spans) {
+                    air::fill(slab, empty, shape.slab_stride, spans);
+                }
+                stem(self.isa, shape, weights, (input, spans), slab, scratch, workers);
             }
             Op::Transition { shape, scale, shift, conv, .. } => {
                 let weights = TransitionWeights { scale: w(scale), shift: w(shift), conv: w(conv) };
                 let next = self.arena.slab(stage.block + 1, image, 1);
                 let [slab, next, own] = disjoint(memory.arena, [slab, next, own]);
                 let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
-                transition(self.isa, shape, &weights, slab, next, scratch, workers);
+                let empty = self.empty_slab(stage.block + 1);
+                let spans = memory.marks.enter(&stage.op, empty.is_some());
+                if let (Some(empty), Some(spans)) = (empty, spans) {
+                    air::fill(next, empty, shape.dst_stride, spans);
+                }
+                transition(self.isa, shape, &weights, (slab, spans), next, scratch, workers);
             }
             Op::Segmentation { shape, head, scale, shift, conv, bias, .. } => {
                 let Some(map) = out.segmentation.get_mut(image) else { return };

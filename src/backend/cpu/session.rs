@@ -1,6 +1,7 @@
 //! A session: the memory of one scan at a time, and how a scan is shared among threads.
 
 use super::CpuBackend;
+use super::air::Marks;
 use super::arena::scratch_len;
 use super::planar::{Memory, Outputs, Scan};
 use super::sequence::Sequence;
@@ -14,7 +15,7 @@ use std::sync::atomic::AtomicUsize;
 /// Arenas for every thread, shared scratch for slices that several threads work on, and the buffers of the recurrence.
 pub(super) struct CpuSession<'a> {
     backend: &'a CpuBackend,
-    arenas: Vec<Buffer>,
+    arenas: Vec<(Buffer, Marks)>,
     shared: Buffer,
     sequence: Sequence,
 }
@@ -26,7 +27,8 @@ impl<'a> CpuSession<'a> {
             1 => 0,
             _ => backend.program.stages.iter().map(|s| scratch_len(&s.op, threads) * threads).max().unwrap_or(0),
         };
-        let arenas = (0..threads).map(|_| zeroed(backend.arena.plan.len())).collect::<Result<_>>()?;
+        let arena = |_| Ok((zeroed(backend.arena.plan.len())?, Marks::new(&backend.program)));
+        let arenas = (0..threads).map(arena).collect::<Result<_>>()?;
         Ok(Self { backend, arenas, shared: zeroed(shared)?, sequence: Sequence::default() })
     }
 
@@ -35,20 +37,32 @@ impl<'a> CpuSession<'a> {
         let backend = self.backend;
         let (slices, threads) = (scan.source.slices(), backend.threads);
         let alone = slices / threads * threads;
+        {
+            let (arena, marks) = &mut self.arenas[0];
+            backend.prepare_air(slices, &mut Memory { arena, marks, shared: None });
+        }
         let (mut left, right) = out.split_at(alone, backend.slice_vector);
         if alone > 0 {
             spread(backend, scan, 0, alone / threads, &mut left, &mut self.arenas)?;
         }
-        let memory = Memory { arena: &mut self.arenas[0], shared: (threads > 1).then_some((&mut self.shared[..], threads)) };
+        let (arena, marks) = &mut self.arenas[0];
+        let memory = Memory { arena, marks, shared: (threads > 1).then_some((&mut self.shared[..], threads)) };
         backend.run_slices(scan, alone, slices - alone, right, memory)
     }
 }
 
 /// Gives `each` slices from `first` on to every arena's thread.
-fn spread(backend: &CpuBackend, scan: &Scan<'_>, first: usize, each: usize, out: &mut Outputs<'_>, arenas: &mut [Buffer]) -> Result<()> {
-    if let [arena] = arenas {
+fn spread(
+    backend: &CpuBackend,
+    scan: &Scan<'_>,
+    first: usize,
+    each: usize,
+    out: &mut Outputs<'_>,
+    arenas: &mut [(Buffer, Marks)],
+) -> Result<()> {
+    if let [(arena, marks)] = arenas {
         let (all, _) = out.split_at(each, backend.slice_vector);
-        return backend.run_slices(scan, first, each, all, Memory { arena, shared: None });
+        return backend.run_slices(scan, first, each, all, Memory { arena, marks, shared: None });
     }
     let half = arenas.len() / 2;
     let (a0, a1) = arenas.split_at_mut(half);
