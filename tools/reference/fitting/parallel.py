@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+# The others wait while the first process prepares a data set, or a share of the validation takes longer.
+PATIENCE = timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -69,5 +73,5 @@ def start(device: str = "auto") -> Group:
     if cuda:
         torch.cuda.set_device(place)
     if world > 1:
-        dist.init_process_group("nccl" if cuda else "gloo")
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     return Group(rank, world, place)

@@ -6,6 +6,8 @@ import contextlib
 
 import torch
 
+from .settings import SettingsError
+
 
 class Precision:
     """`kind` is auto, fp32, bf16 or fp16. bf16 is taken where the device has it, as it needs no scaling."""
@@ -14,7 +16,7 @@ class Precision:
         if kind == "auto":
             kind = "fp32" if device.type == "cpu" else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
         if kind == "fp16" and device.type == "cpu":
-            raise ValueError("precision fp16 needs a GPU")
+            raise SettingsError("precision fp16 needs a GPU")
         self.kind, self.device = kind, device
         self.scaler = torch.amp.GradScaler(device.type, enabled=kind == "fp16")
 

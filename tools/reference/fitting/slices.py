@@ -13,7 +13,7 @@ from torch import Tensor
 
 from . import augment
 from .cases import Case
-from .settings import Augment
+from .settings import Settings, SettingsError
 
 UNKNOWN = 255
 
@@ -59,17 +59,19 @@ class SliceTable:
 class SliceSampler:
     """Draws balanced batches and cuts out this process's share of each."""
 
-    def __init__(self, table: SliceTable, part: dict, batch: int, positive_share: float, strength: Augment, seed: int, rank: int = 0, world: int = 1):
-        if batch % world:
-            raise ValueError(f"a batch of {batch} does not divide among {world} processes")
-        self.table, self.part, self.strength = table, part, strength
-        self.batch, self.positive_share, self.seed, self.rank, self.world = batch, positive_share, seed, rank, world
+    def __init__(self, table: SliceTable, part: dict, settings: Settings, rank: int = 0, world: int = 1):
+        """`part` is the config's `input`; the process is `rank` of `world`."""
+        self.batch, self.positive_share = settings.stage1.batch, settings.stage1.positive_share
+        if self.batch % world:
+            raise SettingsError(f"stage1.batch {self.batch} does not divide among {world} processes")
+        self.table, self.part, self.strength = table, part, settings.augment
+        self.seed, self.rank, self.world = settings.seed, rank, world
         self.offsets = augment.offsets(part["channels"])
         found = table.label == 1
         self.positive = [np.flatnonzero(found[:, k]) for k in range(found.shape[1]) if found[:, k].any()]
         self.negative = np.flatnonzero(~found.any(axis=1))
         if not self.positive or not len(self.negative):
-            raise ValueError("stage 1 needs slices labelled with and without a finding")
+            raise SettingsError("stage 1 needs slices labelled with and without a finding; without them set stage1.steps to 0 and train stage 2 end to end")
 
     def chosen(self, step: int) -> np.ndarray:
         """The slices of this process at a step."""

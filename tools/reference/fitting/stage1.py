@@ -103,8 +103,9 @@ class Stage1:
 
     def _loop(self, table: SliceTable, validation: SliceTable, identity: str) -> None:
         s, part = self.settings, self.model.config["input"]
-        sampler = SliceSampler(table, part, self.own.batch, self.own.positive_share, s.augment, s.seed, self.group.rank, self.group.world)
-        self.journal.say(f"stage 1: {len(table)} slices of {len(table.cases)} scans, {sum(map(len, sampler.positive))} labels found; {self.precision.kind} on {self.group.device}")
+        sampler = SliceSampler(table, part, s, self.group.rank, self.group.world)
+        found = {c: int((table.label[:, k] == 1).sum()) for k, c in enumerate(self.model.config["classes"])}
+        self.journal.say(f"stage 1: {len(table)} slices of {len(table.cases)} scans, with {found}; {self.precision.kind} on {self.group.device}")
         wrapped, started = self.group.wrap(self.net), time.monotonic()
         self.net.train()
         first = self.step

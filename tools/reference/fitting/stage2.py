@@ -21,7 +21,7 @@ from .judge import whole
 from .parallel import Group
 from .precision import Precision
 from .schedule import rate
-from .settings import Settings
+from .settings import Settings, SettingsError
 from .vectors import Store, encode, volume
 
 THIN_LIMIT = 24
@@ -73,7 +73,7 @@ class Stage2:
         self.average = Average(self.net, self.own.ema)
         self.step, self.rows, self.recent, self.best, self.best_state = 0, [], [], math.inf, None
         if self.own.batch % group.world:
-            raise ValueError(f"a batch of {self.own.batch} scans does not divide among {group.world} processes")
+            raise SettingsError(f"stage2.batch {self.own.batch} does not divide among {group.world} processes")
 
     def resume(self, identity: str) -> None:
         """Goes on from `stage2.pt`, where it exists."""
@@ -91,8 +91,9 @@ class Stage2:
     def save(self, identity: str) -> None:
         """A checkpoint; all processes call it, the first writes."""
         recent = [x for part in self.group.gather(self.recent) for x in part]
-        state = {"net": self.net.state_dict(), "average": self.average.state, "optimiser": self.optimiser.state_dict(), "scaler": self.precision.scaler.state_dict()}
-        self.journal.save("stage2", {**state, "recent": recent, "step": self.step, "rows": self.rows, "best": self.best, "best_state": self.best_state}, identity)
+        state = {"net": self.net.state_dict(), "average": self.average.state, "optimiser": self.optimiser.state_dict()}
+        state |= {"scaler": self.precision.scaler.state_dict(), "recent": recent, "step": self.step, "rows": self.rows}
+        self.journal.save("stage2", {**state, "best": self.best, "best_state": self.best_state}, identity)
 
     def run(self, fitted: Sequence[Case], validation: Sequence[Case], identity: str) -> None:
         """All epochs that are not done yet; leaves the averaged weights of the best epoch in the model (of the last without validation scans)."""
@@ -129,7 +130,9 @@ class Stage2:
         losses_seen = [x for part in self.group.gather(self.recent) for x in part]
         self.recent = []
         self.rows.append({"epoch": epoch, "step": self.step, "train": float(np.mean(losses_seen)), "scans": float(len(fitted))})
-        self.journal.say(f"stage 2 epoch {epoch + 1} of {self.own.epochs}: train {np.mean(losses_seen):.4f} | {(time.monotonic() - started) / (self.step - first):.2f} s a step")
+        step_s = (time.monotonic() - started) / (self.step - first)
+        left = (self.own.epochs * per_epoch - self.step) * step_s / 60
+        self.journal.say(f"stage 2 epoch {epoch + 1} of {self.own.epochs}: train {np.mean(losses_seen):.4f} | {step_s:.2f} s a step, {left:.1f} min left")
 
     def _update(self, wrapped: nn.Module, cases: list[Case], weight: Tensor, per_epoch: int) -> float:
         rng = np.random.default_rng([self.settings.seed, 3, self.step, self.group.rank])

@@ -63,7 +63,7 @@ def in_step(values: dict, data: str, work: Path) -> None:
     fitted, _ = run.cases(plain, [data], [], work / "probe", group, journal)
 
     def sampler(rank: int, world: int) -> SliceSampler:
-        return SliceSampler(SliceTable(fitted), plain.config()["input"], 4, 0.5, plain.augment, 1, rank, world)
+        return SliceSampler(SliceTable(fitted), plain.config()["input"], plain, rank, world)
 
     shares = group.gather(sampler(group.rank, 2).chosen(5).tolist())
     assert [x for pair in zip(*shares) for x in pair] == sampler(0, 1).chosen(5).tolist()

@@ -1,6 +1,7 @@
 """The trainer on tiny data: batches, losses and rules mean what they say; a killed run ends as an unbroken one; two processes train as one."""
 
 import copy
+import dataclasses
 import json
 import socket
 import subprocess
@@ -128,7 +129,7 @@ def test_batches_follow_their_step_and_are_balanced(tmp_path, phantoms):
     found, config = made_cases(tmp_path, phantoms)
     table = SliceTable(found)
     assert len(table) == 72 and (table.label == 1).sum(axis=0).tolist() == [18, 18]
-    sampler = SliceSampler(table, config["input"], 8, 0.5, settings.Augment(), 3)
+    sampler = SliceSampler(table, config["input"], settings.parse(values(seed=3, stage1={"batch": 8})))
     one, again = sampler.make(17), sampler.make(17)
     assert torch.equal(one.x, again.x) and not torch.equal(one.x, sampler.make(18).x)
     share = np.mean([float(sampler.make(i).label[:, 0].mean()) for i in range(40)])
@@ -148,7 +149,7 @@ def test_unaugmented_batches_are_the_models_own_preprocessing(tmp_path, phantoms
     expected = preprocess.channels(torch.from_numpy(found[3].scan.hu().astype(np.float32)), part)
     torch.testing.assert_close(volume(found[3], config), expected, rtol=0, atol=1e-6)
     table = SliceTable(found[3:4])
-    batch = SliceSampler(table, part, 6, 0.5, NONE, 1)
+    batch = SliceSampler(table, part, dataclasses.replace(settings.parse(values(stage1={"batch": 6})), augment=NONE))
     torch.testing.assert_close(batch.make(0).x, expected[table.index[batch.chosen(0)]], rtol=0, atol=2e-4)
 
 
@@ -295,8 +296,8 @@ def test_reduced_precision_on_the_cpu_is_asked_for_by_name():
     assert Precision("auto", cpu).kind == "fp32"
     with Precision("bf16", cpu).autocast():
         assert torch.nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2)).dtype == torch.bfloat16
-    with pytest.raises(ValueError, match="needs a GPU"):
+    with pytest.raises(settings.SettingsError, match="needs a GPU"):
         Precision("fp16", cpu)
-    with pytest.raises(ValueError, match="does not divide"):
-        SliceSampler(None, None, 5, 0.5, NONE, 1, 0, 2)
+    with pytest.raises(settings.SettingsError, match="does not divide"):
+        SliceSampler(None, None, settings.parse(values(stage1={"batch": 5})), 0, 2)
     assert Group(0, 1, cpu).gather(3) == [3]
