@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
+from torch import Tensor
+
 from radnet_reference import config as cfg
 from radnet_reference.model import RadNet
 
@@ -38,6 +40,16 @@ def probes(model: RadNet) -> Iterator[Probe]:
     if model.rnn is not None:
         yield Probe("recurrence", _with(model))
     yield Probe("logits", model)
+
+
+def expected(stage: str, stages: dict[str, Tensor]) -> Tensor:
+    """What a probe's logits must be [S, ..], from the intermediate results of one pass through the whole model."""
+    if stage.startswith("block"):
+        name, sign = stage.split()
+        return torch.relu(stages[name] if sign == "+" else -stages[name]).mean(dim=(2, 3))
+    if stage == "features":
+        return stages["features"].mean(dim=(2, 3))
+    return stages["rnn" if stage == "recurrence" else stage]
 
 
 def _with(model: RadNet, **changes) -> RadNet:

@@ -42,10 +42,11 @@ def slice_labels(truth: dict) -> Labels:
 
 
 def read_export(folder: Path) -> Volume:
+    """The rendered slices; of a sampled export (`--sample`) these are a scan with wider steps."""
     meta = _meta(folder / "meta.json")
     shape = tuple(meta["shape"])
     hu, mask = (_array(folder / name, kind, shape) for name, kind in (("hu.i16", "<i2"), ("mask.u8", "u1")))
-    return Volume(hu.astype(np.int16), tuple(meta["pixel_spacing_mm"]), [str(s) for s in range(shape[0])], (mask > 0).astype(np.uint8))
+    return Volume(hu.astype(np.int16), tuple(meta["pixel_spacing_mm"]), [str(s["index"]) for s in meta["slices"]], (mask > 0).astype(np.uint8))
 
 
 def read_dicom(series: Path, truth: Path) -> Volume:

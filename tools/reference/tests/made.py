@@ -102,7 +102,7 @@ def ctich(root: Path, patients: tuple[int, ...] = (49, 50)) -> tuple[np.ndarray,
 
 
 def phantoms(root: Path, seeds: range, slices: int = 6, size: int = 48) -> None:
-    """What `radnet-phantom export` writes: odd seeds carry a bright blob in their middle slices."""
+    """What `radnet-phantom export` writes: every third slice of a series; odd seeds carry a bright blob in their middle ones."""
     for seed in seeds:
         folder = root / f"seed_{seed:08}"
         folder.mkdir(parents=True)
@@ -112,7 +112,7 @@ def phantoms(root: Path, seeds: range, slices: int = 6, size: int = 48) -> None:
             mask[2:5, 18:30, 20:32] = 5
             hu[mask > 0] = 75
         bleeding = [bool(m.any()) for m in mask]
-        truth = [{"index": s, "any": b, "types": ["subdural"] * b, "area_mm2": [0, 0, 0, 0, 144.0 * b]} for s, b in enumerate(bleeding)]
+        truth = [{"index": 3 * s, "any": b, "types": ["subdural"] * b, "area_mm2": [0, 0, 0, 0, 144.0 * b]} for s, b in enumerate(bleeding)]
         meta = {"seed": seed, "shift": False, "shape": list(hu.shape), "pixel_spacing_mm": [1.0, 1.0], "any": any(bleeding), "types": ["subdural"] * any(bleeding)}
         hu.astype("<i2").tofile(folder / "hu.i16")
         mask.tofile(folder / "mask.u8")

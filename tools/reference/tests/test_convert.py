@@ -10,7 +10,7 @@ import torchvision
 
 import convert
 from converting import checking, mapping
-from converting.probes import probes
+from converting.probes import expected, probes
 from radnet_reference import config as cfg
 from radnet_reference import engine, weights
 from radnet_reference.model import RadNet
@@ -160,6 +160,8 @@ def test_probes_give_the_stages():
     torch.testing.assert_close(found["pooled"], stages["pooled"], rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(found["recurrence"], stages["rnn"], rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(found["logits"], z, rtol=1e-9, atol=1e-9)
+    for stage, values in found.items():
+        torch.testing.assert_close(expected(stage, stages), values, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.skipif(not RADNET.exists(), reason=f"no engine at {RADNET}; build it, or set RADNET_PROGRAM")
@@ -198,5 +200,5 @@ def test_a_difference_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "predict", predict)
     said: list[str] = []
     assert not checking.check(tmp_path / "m.safetensors", None, RADNET, said.append)
-    verdicts = {line.split("  ")[0]: line.split()[-1] for line in said[1:-1]}
+    verdicts = {line[:18].strip(): line.split()[-1] for line in said[1:-1]}
     assert verdicts["block1 +"] == "ok" and "EXCEEDED" in (verdicts["block2 +"], verdicts["block2 -"])
