@@ -46,11 +46,12 @@ pub struct FailedResult {
 const MAX_DOCUMENT_BYTES: u64 = 1 << 30;
 
 impl Scores {
-    /// Adds the result documents of a file: one document, or with the extension `.jsonl` or `.ndjson` one a line.
+    /// Adds the result documents of a file: one or several; with the extension `.jsonl` or `.ndjson` they are read line by line, and errors
+    /// name the line.
     ///
     /// # Errors
     /// `io`, or `corrupt_file` for a document of another schema or another model, a result without the identifier, or one that is there
-    /// twice; `.jsonl` errors name the line.
+    /// twice.
     pub fn add_file(&mut self, path: &Path, id: IdKind) -> Result<()> {
         let by_line = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl") || e.eq_ignore_ascii_case("ndjson"));
         let read = if by_line { self.add_lines(path, id) } else { self.add_document(path, id) };
@@ -82,15 +83,20 @@ impl Scores {
         Ok(())
     }
 
-    /// Adds a result document from memory.
+    /// Adds result documents from memory: one, or several one after the other.
     ///
     /// # Errors
     /// As [`Scores::add_file`].
     pub fn add_bytes(&mut self, bytes: &[u8], id: IdKind) -> Result<()> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let document: Document =
-            serde_json::from_slice(bytes).map_err(|e| malformed(format!("no radnet-result document: {e}")).caused_by(e))?;
-        document.add_to(self, id)
+        let mut documents = serde_json::Deserializer::from_slice(bytes).into_iter::<Document>().peekable();
+        if documents.peek().is_none() {
+            return Err(malformed("no radnet-result document: there is nothing in it"));
+        }
+        for document in documents {
+            document.map_err(|e| malformed(format!("no radnet-result document: {e}")).caused_by(e))?.add_to(self, id)?;
+        }
+        Ok(())
     }
 
     /// Reads `id,score` (scores of `class`) or `id,class,score`.

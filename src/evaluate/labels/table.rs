@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 /// An opened CSV file.
 pub(crate) struct Table {
-    reader: csv::Reader<Bounded>,
-    allowance: Rc<Cell<usize>>,
+    reader: csv::Reader<Watched>,
+    watch: Rc<Watch>,
     headers: Vec<String>,
 }
 
@@ -24,20 +24,42 @@ pub(crate) struct Row {
 /// A row may not be longer: a quote that is never closed would otherwise take the rest of the file into memory.
 const MAX_ROW_BYTES: usize = 1 << 20;
 
-/// Ends the input with an error when a row takes more bytes than are allowed.
-struct Bounded {
-    source: Box<dyn Read>,
-    allowance: Rc<Cell<usize>>,
+/// What has gone through the input.
+#[derive(Default)]
+struct Watch {
+    /// Bytes that the row being read may still take.
+    allowance: Cell<usize>,
+    last: Cell<u8>,
+    ended: Cell<bool>,
 }
 
-impl Read for Bounded {
+/// Ends the input with an error when a row takes more bytes than are allowed. The carriage return of a Windows line end becomes a space,
+/// which is trimmed: the reader ends a row on it, and would count the line later.
+struct Watched {
+    source: Box<dyn Read>,
+    watch: Rc<Watch>,
+}
+
+impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.source.read(buffer)?;
-        match self.allowance.get().checked_sub(n) {
-            Some(left) => self.allowance.set(left),
+        match self.watch.allowance.get().checked_sub(n) {
+            Some(left) => self.watch.allowance.set(left),
             None => return Err(io::Error::new(io::ErrorKind::InvalidData, "a row is longer than 1 MiB; is a quote not closed?")),
         }
+        buffer[..n].iter_mut().filter(|b| **b == b'\r').for_each(|b| *b = b' ');
+        match buffer[..n].last() {
+            Some(&last) => self.watch.last.set(last),
+            None => self.watch.ended.set(true),
+        }
         Ok(n)
+    }
+}
+
+impl Watch {
+    /// Whether the row just read ended with the file, not with a line feed.
+    fn row_is_open(&self) -> bool {
+        self.ended.get() && self.last.get() != b'\n'
     }
 }
 
@@ -48,9 +70,9 @@ impl Table {
     }
 
     pub(crate) fn new(source: Box<dyn Read>) -> Result<Self> {
-        let allowance = Rc::new(Cell::new(MAX_ROW_BYTES));
-        let bounded = Bounded { source, allowance: Rc::clone(&allowance) };
-        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(bounded);
+        let watch = Rc::new(Watch { allowance: Cell::new(MAX_ROW_BYTES), ..Watch::default() });
+        let watched = Watched { source, watch: Rc::clone(&watch) };
+        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(watched);
         let headers = match reader.headers() {
             Ok(headers) => headers.iter().map(|h| h.trim_start_matches('\u{feff}').trim().to_owned()).collect::<Vec<_>>(),
             Err(e) => return Err(csv_error(&e, 1)),
@@ -63,7 +85,7 @@ impl Table {
                 return Err(malformed(format!("line 1: there are two columns `{}`", clip(header))));
             }
         }
-        Ok(Self { reader, allowance, headers })
+        Ok(Self { reader, watch, headers })
     }
 
     pub(crate) fn headers(&self) -> &[String] {
@@ -89,16 +111,16 @@ impl Table {
 
     /// Every row that is not blank.
     pub(crate) fn rows(self) -> impl Iterator<Item = Result<Row>> {
-        let Self { mut reader, allowance, headers } = self;
+        let Self { mut reader, watch, headers } = self;
         let mut stopped = false;
         std::iter::from_fn(move || {
             while !stopped {
-                allowance.set(MAX_ROW_BYTES);
+                watch.allowance.set(MAX_ROW_BYTES);
                 let mut record = csv::StringRecord::with_capacity(64, headers.len());
                 let before = reader.position().line();
                 match reader.read_record(&mut record) {
                     Ok(true) if record.iter().all(str::is_empty) => {}
-                    Ok(true) => return Some(row(record, headers.len())),
+                    Ok(true) => return Some(row(record, reader.position().line() + u64::from(watch.row_is_open()), headers.len())),
                     Ok(false) => stopped = true,
                     Err(e) => {
                         stopped = true;
@@ -111,8 +133,10 @@ impl Table {
     }
 }
 
-fn row(record: csv::StringRecord, columns: usize) -> Result<Row> {
-    let line = record.position().map_or(0, csv::Position::line);
+/// `next` is the line after the row: the reader's own start of a row comes before the blank lines that it skips.
+fn row(record: csv::StringRecord, next: u64, columns: usize) -> Result<Row> {
+    let inside = record.as_slice().bytes().filter(|b| *b == b'\n').count() as u64;
+    let line = next.saturating_sub(1 + inside).max(1);
     if record.len() != columns {
         return Err(malformed(format!("line {line}: {} fields, but the header has {columns}", record.len())));
     }
