@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from radnet_reference import weights
@@ -31,12 +33,22 @@ def fit(settings: Settings, texts: Sequence[str], validation: Sequence[str], wor
     model = starting_model(settings, init)
     if group.first:
         (work / "settings.json").write_text(json.dumps(asdict(settings), indent=1) + "\n")
+        write_split(settings, fitted, held, work / "split.csv")
     first = Stage1(model, settings, group, journal)
     if settings.stage1.steps:
         first.run(fitted, held, identity)
     second = Stage2(model, settings, group, journal)
     second.run(fitted, held, identity)
     return _finish(settings, first, second, held, work, group)
+
+
+def write_split(settings: Settings, fitted: list[sets.Case], held: list[sets.Case], path: Path) -> None:
+    """Which scan went where, with its labels (empty where unknown)."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["scan", "part", *settings.config()["classes"]])
+        for part, members in (("training", fitted), ("validation", held)):
+            writer.writerows([c.key, part, *("" if np.isnan(v) else int(v) for v in c.labels)] for c in members)
 
 
 def cases(settings: Settings, texts, validation, work: Path, group: Group, journal: Journal) -> tuple[list[sets.Case], list[sets.Case]]:

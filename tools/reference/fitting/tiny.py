@@ -92,7 +92,7 @@ def build(program: str) -> Path:
 
 
 def generate(phantom: Path, work: Path, size: Size) -> None:
-    """Arrays to train on; DICOM series with their truth to judge by. What is there is not made again."""
+    """Arrays to train on; DICOM series with their truth to judge by, and their labels as `radnet evaluate` reads them. Nothing is made twice."""
     for name, first, count in (("training", TRAINING, size.training), ("validation", VALIDATION, size.validation)):
         missing = [s for s in range(first, first + count) if not (work / name / f"seed_{s:08}" / "meta.json").exists()]
         if missing:
@@ -100,6 +100,9 @@ def generate(phantom: Path, work: Path, size: Size) -> None:
     seeds = [s for s in range(HELD_OUT, HELD_OUT + size.held_out) if not (work / "heldout" / f"{s}-truth" / "truth.json").exists()]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda s: command(phantom, "series", "--seed", s, "--size", SIZE, "--out", work / "heldout" / str(s)), seeds))
+    truths = [json.loads(path.read_text()) for path in sorted((work / "heldout").glob("*-truth/truth.json"))]
+    rows = [f"{t['study_instance_uid']},{int(t['any'])}" for t in truths]
+    (work / "heldout-labels.csv").write_text("\n".join(["id,label", *rows]) + "\n")
 
 
 def command(program: Path, *arguments) -> str:

@@ -83,6 +83,8 @@ def test_a_killed_run_ends_bit_identical_to_an_unbroken_one(tmp_path, phantoms):
     assert all(torch.equal(t, other.state_dict()[name]) for name, t in one.state_dict().items())
     assert one.config == other.config and one.config["classes"] == ["any", "subdural"] and metadata["radnet.intended_use"].startswith("Research")
     assert (whole / "curves.png").stat().st_size > 5000
+    split = (whole / "split.csv").read_text().splitlines()
+    assert split[0] == "scan,part,any,subdural" and len(split) == 13 and any(",validation," in line for line in split)
 
 
 def test_the_program_refuses_a_checkpoint_of_other_settings(tmp_path, phantoms):
