@@ -5,9 +5,12 @@
 mod acquisition;
 pub mod atomic;
 pub mod card;
-pub mod evaluation;
 pub mod result;
 
+#[cfg(feature = "render")]
+mod chart;
+#[cfg(feature = "render")]
+pub mod evaluation;
 #[cfg(feature = "render")]
 pub mod html;
 #[cfg(feature = "render")]

@@ -1,9 +1,11 @@
 //! One self-contained HTML page per run: verdicts, the curve of slice probabilities, findings, pictures. Readable on a screen and on paper,
 //! without scripts and without anything fetched from elsewhere.
 
+mod page;
 mod pictures;
 mod plot;
 
+pub(super) use page::{bounded, clipped, escape, intended_use, page, table};
 pub use pictures::StudyPictures;
 
 use super::result::{EngineInfo, ModelInfo, RunReport, StudyError, StudyOk, StudyResult};
@@ -11,55 +13,46 @@ use crate::finding::{Finding, Severity};
 use base64::Engine as _;
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("style.css");
-
 /// The page. `pictures` belong to the results of the same index; those without pictures have an empty entry or none.
 pub fn render(report: &RunReport, pictures: &[StudyPictures]) -> String {
-    let mut page = String::new();
-    let name = escape(report.model.name.as_deref().filter(|n| !n.is_empty()).unwrap_or("unnamed model"));
-    let _ = write!(
-        page,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>RADnet report: {name}</title>\n<style>\n{STYLE}</style></head>\n<body>\n<header><h1>RADnet report</h1>\n{}</header>\n",
-        intended_use(&report.model)
-    );
+    let mut body = format!("<header><h1>RADnet report</h1>\n{}</header>\n", intended_use(report.model.intended_use.as_deref()));
     let none = StudyPictures::default();
     for (index, result) in report.results.iter().enumerate() {
         match result {
-            StudyResult::Ok(study) => study_section(&mut page, study, pictures.get(index).unwrap_or(&none)),
-            StudyResult::Error(study) => error_section(&mut page, study),
+            StudyResult::Ok(study) => study_section(&mut body, index, study, pictures.get(index).unwrap_or(&none)),
+            StudyResult::Error(study) => error_section(&mut body, study),
         }
     }
-    let _ = write!(page, "<footer>{}</footer>\n</body></html>\n", provenance(&report.radnet, &report.model));
-    page
+    let _ = write!(body, "<footer>{}</footer>\n", provenance(&report.radnet, &report.model));
+    let name = report.model.name.as_deref().filter(|n| !n.is_empty()).unwrap_or("unnamed model");
+    page(&format!("RADnet report: {name}"), &body)
 }
 
-fn study_section(page: &mut String, study: &StudyOk, pictures: &StudyPictures) {
-    let _ = write!(page, "<section>\n<h2>{}</h2>\n", escape(&study.source));
+fn study_section(page: &mut String, index: usize, study: &StudyOk, pictures: &StudyPictures) {
+    let _ = write!(page, "<section class=\"study\">\n<h2>{}</h2>\n", escape(&study.source));
     identity(page, study.study_instance_uid.as_deref(), study.series_instance_uid.as_deref());
-    page.push_str("<table class=\"verdicts\"><tr><th>class</th><th>verdict</th><th>scan score</th><th>threshold</th><th>slices at or above</th></tr>\n");
+    let mut rows = String::new();
     for (class, score) in study.scan.iter() {
         let (word, style) = if score.positive { ("POSITIVE", "positive") } else { ("negative", "negative") };
         let _ = writeln!(
-            page,
-            "<tr class=\"{style}\"><td>{}</td><td><b>{word}</b></td><td>{:.4}</td><td>{:.4}</td><td>{}</td></tr>",
+            rows,
+            "<tr class=\"{style}\"><th scope=\"row\">{}</th><td><b>{word}</b></td><td>{:.4}</td><td>{:.4}</td><td>{}</td></tr>",
             escape(class),
             score.score,
             score.threshold,
             ranges(&study.positive_slices(class))
         );
     }
-    page.push_str("</table>\n");
+    table(page, "verdicts", "Verdict for each class", &["class", "verdict", "scan score", "threshold", "slices at or above"], &rows);
     findings(page, &study.findings);
-    let _ = write!(page, "<h3>Probability along the scan, inferior to superior</h3>\n{}\n", plot::probabilities(study));
+    let _ = write!(page, "<h3>Probability along the scan, inferior to superior</h3>\n{}", plot::probabilities(study, index));
     show_pictures(page, study, pictures);
     slice_table(page, study);
     page.push_str("</section>\n");
 }
 
 fn error_section(page: &mut String, study: &StudyError) {
-    let _ = write!(page, "<section>\n<h2>{}</h2>\n", escape(&study.source));
+    let _ = write!(page, "<section class=\"refused\">\n<h2>{}</h2>\n", escape(&study.source));
     identity(page, study.study_instance_uid.as_deref(), study.series_instance_uid.as_deref());
     let (code, message) = (study.error.code, escape(&study.error.message));
     let _ = writeln!(page, "<p class=\"error\">No result: <b>{code}</b>: {message}</p>");
@@ -69,7 +62,7 @@ fn error_section(page: &mut String, study: &StudyError) {
 
 fn identity(page: &mut String, study: Option<&str>, series: Option<&str>) {
     let uid = |uid: Option<&str>| uid.map_or("unknown".to_owned(), escape);
-    let _ = writeln!(page, "<p class=\"uid\">study {}<br>series {}</p>", uid(study), uid(series));
+    let _ = writeln!(page, "<p class=\"uid\">study {}<br/>series {}</p>", uid(study), uid(series));
 }
 
 fn findings(page: &mut String, findings: &[Finding]) {
@@ -100,41 +93,36 @@ fn show_pictures(page: &mut String, study: &StudyOk, pictures: &StudyPictures) {
 }
 
 fn figure(page: &mut String, png: &[u8], caption: &str) {
-    page.push_str("<figure><img alt=\"");
+    page.push_str("<figure class=\"wide\"><img alt=\"");
     page.push_str(caption);
     page.push_str("\" src=\"data:image/png;base64,");
     base64::engine::general_purpose::STANDARD.encode_string(png, page);
-    let _ = writeln!(page, "\"><figcaption>{caption}</figcaption></figure>");
+    let _ = writeln!(page, "\"/><figcaption>{caption}</figcaption></figure>");
 }
 
 fn slice_table(page: &mut String, study: &StudyOk) {
-    page.push_str("<details><summary>All slices</summary>\n<table class=\"slices\"><tr><th>slice</th><th>image</th><th>mm</th>");
-    for (class, _) in study.scan.iter() {
-        let _ = write!(page, "<th>{}</th>", escape(class));
-    }
-    page.push_str("</tr>\n");
+    let classes: Vec<String> = study.scan.iter().map(|(class, _)| escape(class)).collect();
+    let headings: Vec<&str> = ["slice", "image", "mm"].into_iter().chain(classes.iter().map(String::as_str)).collect();
+    let mut rows = String::new();
     for slice in &study.slices {
         let number = slice.instance_number.map_or("–".to_owned(), |n| n.to_string());
         let position = slice.position_mm.map_or("–".to_owned(), |p| format!("{p:.1}"));
-        let _ = write!(page, "<tr><td>{}</td><td>{number}</td><td>{position}</td>", slice.index);
+        let _ = write!(rows, "<tr><th scope=\"row\">{}</th><td>{number}</td><td>{position}</td>", slice.index);
         for (class, p) in slice.probability.iter() {
             let positive = study.scan.get(class).is_some_and(|s| *p >= s.threshold);
-            let _ = write!(page, "<td{}>{p:.4}</td>", if positive { " class=\"positive\"" } else { "" });
+            let _ = write!(rows, "<td{}>{p:.4}</td>", if positive { " class=\"positive\"" } else { "" });
         }
-        page.push_str("</tr>\n");
+        rows.push_str("</tr>\n");
     }
-    page.push_str("</table></details>\n");
-}
-
-fn intended_use(model: &ModelInfo) -> String {
-    let words = model.intended_use.as_deref().filter(|w| !w.is_empty()).unwrap_or("The model does not state one.");
-    format!("<p class=\"use\"><b>Intended use.</b> {} <b>Not a medical device; not for diagnosis.</b></p>\n", escape(words))
+    page.push_str("<details><summary>All slices</summary>\n");
+    table(page, "slices", "Probability of each class in each slice", &headings, &rows);
+    page.push_str("</details>\n");
 }
 
 fn provenance(radnet: &EngineInfo, model: &ModelInfo) -> String {
     let known = |v: &Option<String>| v.as_deref().filter(|v| !v.is_empty()).map_or("unknown".to_owned(), escape);
     format!(
-        "model {} {}, sha256 {}<br>RADnet {}, {} ({}), {}, {} threads",
+        "model {} {}, sha256 {}<br/>RADnet {}, {} ({}), {}, {} threads",
         known(&model.name),
         known(&model.version),
         known(&model.sha256),
@@ -154,22 +142,6 @@ fn ranges(indices: &[usize]) -> String {
     let runs = super::result::runs(indices);
     let text = |(first, last): &(usize, usize)| if first == last { first.to_string() } else { format!("{first}–{last}") };
     runs.iter().map(text).collect::<Vec<_>>().join(", ")
-}
-
-/// Text as HTML text or attribute value.
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
 }
 
 #[cfg(test)]
