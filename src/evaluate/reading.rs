@@ -109,6 +109,10 @@ pub struct Evaluation {
     pub missing_scores: usize,
     /// Scored cases without a label, left out.
     pub missing_labels: usize,
+    /// The first 100 of the cases without a score.
+    pub unscored: Vec<String>,
+    /// The first 100 of the cases without a label.
+    pub unlabelled: Vec<String>,
     /// Cases whose own label, which is the truth, contradicts the majority of the readers.
     pub label_against_majority: usize,
     /// Results that are errors.
@@ -173,12 +177,19 @@ pub fn evaluate(labels: &Labels, scores: &Scores, options: &Options) -> Result<E
         subgroups: subgroups(&cases, threshold),
         missing_scores: cases.missing_scores.len(),
         missing_labels: cases.missing_labels.len(),
+        unscored: first(&cases.missing_scores),
+        unlabelled: first(&cases.missing_labels),
         label_against_majority: cases.label_against_majority,
         errors: scores.failed().to_vec(),
         notes: notes(labels, &cases, table, options.bootstrap),
         bootstrap: options.bootstrap,
         seed: options.seed,
     })
+}
+
+fn first(ids: &[&str]) -> Vec<String> {
+    const LISTED: usize = 100;
+    ids.iter().take(LISTED).map(|id| (*id).to_owned()).collect()
 }
 
 fn average_precision(ranked: &Ranked, bootstrap: &Bootstrap) -> Estimate {

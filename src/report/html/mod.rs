@@ -23,7 +23,7 @@ pub fn render(report: &RunReport, pictures: &[StudyPictures]) -> String {
             StudyResult::Error(study) => error_section(&mut body, study),
         }
     }
-    let _ = write!(body, "<footer>{}</footer>\n", provenance(&report.radnet, &report.model));
+    let _ = writeln!(body, "<footer>{}</footer>", provenance(&report.radnet, &report.model));
     let name = report.model.name.as_deref().filter(|n| !n.is_empty()).unwrap_or("unnamed model");
     page(&format!("RADnet report: {name}"), &body)
 }
