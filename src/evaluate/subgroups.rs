@@ -38,6 +38,8 @@ pub struct Subgroup {
 
 /// A group's place in its table, and its name.
 type Key = (u8, String);
+/// The group of a scan; none where its headers do not say.
+type KeyOf<'a> = &'a dyn Fn(&Acquisition) -> Option<Key>;
 
 const UNKNOWN: u8 = 2;
 /// Further names share one row.
@@ -51,7 +53,7 @@ const TILT: [(f64, &str); 3] = [(0.5, "at most 0.5 degrees"), (10.0, "over 0.5 t
 /// A table for each thing that at least one result says.
 pub(super) fn subgroups(cases: &Cases, threshold: f64) -> Vec<Subgroups> {
     let name = |text: &Option<String>| text.as_ref().map(|t| t.trim().to_uppercase());
-    let tables: [(&'static str, &dyn Fn(&Acquisition) -> Option<Key>); 4] = [
+    let tables: [(&'static str, KeyOf); 4] = [
         ("manufacturer", &|a| name(&a.manufacturer).map(|n| (0, n))),
         ("kernel", &|a| name(&a.kernel).map(|n| (0, n))),
         ("thickness", &|a| ranged(a.thickness_mm, &THICKNESS)),
