@@ -43,8 +43,12 @@ fn remarks(e: &Evaluation) -> String {
     if e.missing_scores + e.missing_labels > 0 {
         let _ = writeln!(text, "\nLeft out: {} labelled but not scored, {} scored but not labelled", e.missing_scores, e.missing_labels);
     }
-    if !e.errors.is_empty() {
-        let _ = writeln!(text, "\n{} results are errors:", e.errors.len());
+    match e.errors.len() {
+        0 => {}
+        1 => text.push_str("\n1 result is an error:\n"),
+        n => {
+            let _ = writeln!(text, "\n{n} results are errors:");
+        }
     }
     for error in e.errors.iter().take(MAX_NAMED) {
         let _ = writeln!(text, "  {}  {}: {}", error.id, error.code, error.message);
