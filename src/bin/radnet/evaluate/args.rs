@@ -25,7 +25,7 @@ pub(crate) struct EvaluateArguments {
     #[arg(long, value_name = "FOLDER", requires = "model")]
     pub(crate) run: Option<PathBuf>,
     /// The model of --run
-    #[arg(long, value_name = "FILE", requires = "run")]
+    #[arg(long, value_name = "FILE", requires = "run", conflicts_with_all = ["results", "scores"])]
     pub(crate) model: Option<PathBuf>,
     /// The class to judge, by the model's name for it or the data set's (ICH, SDH, ...)
     #[arg(long, value_name = "CLASS", default_value = "any")]
