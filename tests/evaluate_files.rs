@@ -129,7 +129,7 @@ fn readers_decide_where_there_is_no_label() {
     assert!(!labels("id,label,reader:A,reader:B\na,1,1,0\n").unwrap().cases[0].against_majority);
     let e = judged("id,label,reader:A\na,1,1\nb,0,1\n", "id,score\na,0.9\nb,0.1\n").unwrap();
     assert_eq!((e.label_against_majority, e.tp, e.tn), (1, 1, 1));
-    assert!(e.notes.iter().any(|n| n.contains("1 cases the label contradicts")), "{:?}", e.notes);
+    assert!(e.notes.iter().any(|n| n.contains("in 1 of 2 cases")), "{:?}", e.notes);
 }
 
 const READS: &str = "name,Category,R1:ICH,R1:SDH,R2:ICH,R2:SDH,R3:ICH,R3:SDH";

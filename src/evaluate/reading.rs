@@ -215,8 +215,8 @@ fn rsna_log_loss(labels: &Labels, scores: &Scores, cases: &Cases) -> Option<f64>
 fn notes(labels: &Labels, cases: &Cases, table: Confusion, bootstrap: usize) -> Vec<String> {
     let mut notes = Vec::new();
     if cases.label_against_majority > 0 {
-        let n = cases.label_against_majority;
-        notes.push(format!("in {n} cases the label contradicts the majority of the readers; the label is the truth"));
+        let (n, all) = (cases.label_against_majority, cases.truth.len());
+        notes.push(format!("the label, which is the truth, contradicts the majority of the readers in {n} of {all} cases"));
     }
     if labels.repeated_rows > 0 {
         notes.push(format!("{} rows of the labels repeat an earlier one, and were taken once", labels.repeated_rows));
