@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
+pub mod calibrate;
 pub mod decision;
 pub mod dicom;
 pub mod engine;

@@ -21,6 +21,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("preprocess", &["volume", "tensor", "model"]),
     ("backend", &["plan", "weights", "tensor", "model"]),
     ("engine", &["backend", "weights", "model", "preprocess", "tensor", "session"]),
+    ("calibrate", &["decision", "evaluate", "model", "weights"]),
     ("session", &["backend", "decision", "engine", "model", "preprocess", "tensor", "volume", "weights"]),
     ("report", &["backend", "decision", "dicom", "engine", "evaluate", "model", "preprocess", "session", "tensor", "volume", "weights"]),
 ];

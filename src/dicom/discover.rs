@@ -17,7 +17,7 @@ use super::header::{FileContent, SliceHeader};
 use super::inspection::{Inspection, Problem, SourceInspection};
 use super::limits::Limits;
 use super::read_header;
-use super::study::{StudyOutcome, arrange};
+use super::study::{StudyOutcome, arrange, entry_of};
 use super::walk::{WalkLimits, walk};
 use crate::{Error, ErrorKind, Finding, FindingCode, Observer, Result};
 use rayon::prelude::*;
@@ -38,12 +38,15 @@ pub struct DiscoverOptions {
     pub max_depth: usize,
     /// Pixels of one scan, all slices together.
     pub max_volume_pixels: usize,
+    /// The PATHs are archives: the source of a study is the folder directly under its PATH that holds all its images (the PATH itself
+    /// when no single one does), and damage is told folder by folder.
+    pub archive: bool,
 }
 
 impl Default for DiscoverOptions {
     /// Half a million files, folders 64 deep, scans of up to 1024 slices of 512×512.
     fn default() -> Self {
-        Self { series: None, limits: Limits::default(), max_files: 500_000, max_depth: 64, max_volume_pixels: 1 << 28 }
+        Self { series: None, limits: Limits::default(), max_files: 500_000, max_depth: 64, max_volume_pixels: 1 << 28, archive: false }
     }
 }
 
@@ -136,21 +139,25 @@ impl Source {
         }
     }
 
-    /// The PATH's own error: nothing there, or damage beside what could be read.
-    fn own_error(&mut self) -> Option<Error> {
+    /// The PATH's own errors, each with its source: nothing there, or damage beside what could be read.
+    fn own_errors(&mut self, archive: bool) -> Vec<(PathBuf, Error)> {
         if let Some(fatal) = self.fatal.take() {
-            return Some(fatal);
+            return vec![(self.path.clone(), fatal)];
         }
-        if let Some(first) = self.problems.first() {
-            let mut message = first.message().to_owned();
-            match self.problems.len() - 1 {
-                0 => {}
-                1 => message.push_str("; 1 more file or folder under this PATH could not be read"),
-                n => message.push_str(&format!("; {n} more files or folders under this PATH could not be read")),
-            }
-            return Some(Error::new(first.kind(), message).in_file(first.path().unwrap_or(&self.path)));
+        let mut damage: BTreeMap<PathBuf, Vec<&Error>> = BTreeMap::new();
+        for problem in &self.problems {
+            let entry = problem.path().filter(|_| archive).map_or_else(|| self.path.clone(), |file| entry_of(&self.path, file));
+            damage.entry(entry).or_default().push(problem);
         }
-        (self.image_count == 0).then(|| Error::new(ErrorKind::NoImages, self.nothing()).in_file(&self.path))
+        let mut errors = Vec::with_capacity(damage.len());
+        for (entry, problems) in damage {
+            let error = damaged(&entry, &problems);
+            errors.push((entry, error));
+        }
+        if errors.is_empty() && self.image_count == 0 {
+            errors.push((self.path.clone(), Error::new(ErrorKind::NoImages, self.nothing()).in_file(&self.path)));
+        }
+        errors
     }
 
     fn nothing(&self) -> String {
@@ -181,11 +188,21 @@ fn gather(mut sources: Vec<Source>, options: &DiscoverOptions) -> Discovery {
         }
         warn_of_damage(&mut here, &source.problems);
         outcomes.extend(here);
-        if let Some(error) = source.own_error() {
-            outcomes.push(StudyOutcome::failed(&source.path, error));
-        }
+        outcomes.extend(source.own_errors(options.archive).into_iter().map(|(path, error)| StudyOutcome::failed(&path, error)));
     }
     Discovery { outcomes, sources: inspections }
+}
+
+/// One error for all the damage under `source`: the first, and how many more.
+fn damaged(source: &Path, problems: &[&Error]) -> Error {
+    let Some(first) = problems.first() else { return Error::new(ErrorKind::CorruptFile, "a file could not be read").in_file(source) };
+    let mut message = first.message().to_owned();
+    match problems.len() - 1 {
+        0 => {}
+        1 => message.push_str("; 1 more file or folder under this PATH could not be read"),
+        n => message.push_str(&format!("; {n} more files or folders under this PATH could not be read")),
+    }
+    Error::new(first.kind(), message).in_file(first.path().unwrap_or(source))
 }
 
 /// Images named as files, by the index of the PATH that each scan starts with.

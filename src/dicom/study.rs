@@ -51,9 +51,27 @@ pub fn arrange(source: &Path, images: Vec<SliceHeader>, options: &DiscoverOption
         if !studies.iter().any(|s| holds(s)) {
             return absent(source, named, &studies).into_iter().collect();
         }
-        return studies.into_iter().filter(|s| holds(s)).map(|s| study(source, s, options)).collect();
+        return studies.into_iter().filter(|s| holds(s)).map(|s| study(&source_of(source, &s, options), s, options)).collect();
     }
-    studies.into_iter().map(|s| study(source, s, options)).collect()
+    studies.into_iter().map(|s| study(&source_of(source, &s, options), s, options)).collect()
+}
+
+/// What a study names as its source.
+fn source_of(path: &Path, images: &[SliceHeader], options: &DiscoverOptions) -> PathBuf {
+    let mut entries = images.iter().filter(|_| options.archive).map(|h| entry_of(path, &h.path));
+    match entries.next() {
+        Some(first) if entries.all(|entry| entry == first) => first,
+        _ => path.to_path_buf(),
+    }
+}
+
+/// The folder directly under `path` that holds `file`, or `path` itself.
+pub(super) fn entry_of(path: &Path, file: &Path) -> PathBuf {
+    let mut inside = file.strip_prefix(path).unwrap_or(Path::new("")).components();
+    match (inside.next(), inside.next()) {
+        (Some(folder), Some(_)) => path.join(folder),
+        _ => path.to_path_buf(),
+    }
 }
 
 /// Groups by a key, in the order in which the keys first appear.

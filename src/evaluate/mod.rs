@@ -14,5 +14,5 @@ mod subgroups;
 pub use join::{Cases, join};
 pub use readers::{Pairwise, ReaderKappa, ReaderSummary};
 pub use reading::{Evaluation, Options, SCHEMA, evaluate};
-pub use scores::{Acquisition, FailedResult, IdKind, ModelIdentity, Scores};
+pub use scores::{Acquisition, FailedResult, IdKind, ModelIdentity, Scores, for_each_document};
 pub use subgroups::{Subgroup, Subgroups};

@@ -53,34 +53,7 @@ impl Scores {
     /// `io`, or `corrupt_file` for a document of another schema or another model, a result without the identifier, or one that is there
     /// twice.
     pub fn add_file(&mut self, path: &Path, id: IdKind) -> Result<()> {
-        let by_line = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl") || e.eq_ignore_ascii_case("ndjson"));
-        let read = if by_line { self.add_lines(path, id) } else { self.add_document(path, id) };
-        read.map_err(|e| e.in_file(path))
-    }
-
-    fn add_document(&mut self, path: &Path, id: IdKind) -> Result<()> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let mut bytes = Vec::new();
-        file.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
-        bounded(&bytes)?;
-        self.add_bytes(&bytes, id)
-    }
-
-    fn add_lines(&mut self, path: &Path, id: IdKind) -> Result<()> {
-        let mut reader = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
-        let mut bytes = Vec::new();
-        for line in 1_u64.. {
-            bytes.clear();
-            let n = (&mut reader).take(MAX_DOCUMENT_BYTES + 1).read_until(b'\n', &mut bytes).map_err(|e| Error::io(path, e))?;
-            if n == 0 {
-                break;
-            }
-            if bytes.trim_ascii().is_empty() {
-                continue;
-            }
-            bounded(&bytes).and_then(|()| self.add_bytes(&bytes, id)).map_err(|e| malformed(format!("line {line}: {}", e.message())))?;
-        }
-        Ok(())
+        for_each_document(path, &mut |bytes| self.add_bytes(bytes, id))
     }
 
     /// Adds result documents from memory: one, or several one after the other.
@@ -245,6 +218,41 @@ impl Scores {
     pub fn failed(&self) -> &[FailedResult] {
         &self.failed
     }
+}
+
+/// Gives `take` the documents of a file: the whole of it, or with the extension `.jsonl` or `.ndjson` each line.
+///
+/// # Errors
+/// `io`, `too_large`, and what `take` gives back; with the file, and with the line where it has lines.
+pub fn for_each_document(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let by_line = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl") || e.eq_ignore_ascii_case("ndjson"));
+    let read = if by_line { for_each_line(path, take) } else { whole(path, take) };
+    read.map_err(|e| e.in_file(path))
+}
+
+fn whole(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+    bounded(&bytes)?;
+    take(&bytes)
+}
+
+fn for_each_line(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut reader = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
+    let mut bytes = Vec::new();
+    for line in 1_u64.. {
+        bytes.clear();
+        let n = (&mut reader).take(MAX_DOCUMENT_BYTES + 1).read_until(b'\n', &mut bytes).map_err(|e| Error::io(path, e))?;
+        if n == 0 {
+            break;
+        }
+        if bytes.trim_ascii().is_empty() {
+            continue;
+        }
+        bounded(&bytes).and_then(|()| take(&bytes)).map_err(|e| malformed(format!("line {line}: {}", e.message())))?;
+    }
+    Ok(())
 }
 
 fn bounded(bytes: &[u8]) -> Result<()> {

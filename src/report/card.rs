@@ -12,6 +12,8 @@ pub struct Card {
     pub model: ModelInfo,
     /// The configuration, as in the file.
     pub config: Config,
+    /// How the model was calibrated, oldest first; empty when it never was.
+    pub calibration: Vec<serde_json::Value>,
     /// Convolutions, recurrent layers and the classifier.
     pub layers: usize,
     /// Trained values: weights, biases, γ and β; running statistics are not counted.
@@ -60,12 +62,27 @@ impl Card {
         Self {
             model,
             config: config.clone(),
+            calibration: Vec::new(),
             layers: steps.iter().map(|s| s.layers).sum(),
             parameters: steps.iter().map(|s| s.parameters).sum(),
             gflop_per_slice: gflop(false),
             gflop_per_slice_maps: gflop(true),
             steps,
         }
+    }
+}
+
+impl Card {
+    /// Takes in `radnet.calibration`; text that is no list of records stands for itself.
+    #[must_use]
+    pub fn with_calibration(mut self, text: &str) -> Self {
+        self.calibration = match serde_json::from_str(text) {
+            Ok(serde_json::Value::Array(records)) => records,
+            Ok(other) => vec![other],
+            Err(_) if text.is_empty() => Vec::new(),
+            Err(_) => vec![serde_json::Value::String(text.to_owned())],
+        };
+        self
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Model {
     pub version: String,
     /// `radnet.intended_use`, empty when the file does not say.
     pub intended_use: String,
+    /// `radnet.calibration`, empty when the model was never calibrated.
+    pub calibration: String,
     /// SHA-256 of the file, in lower-case hexadecimal.
     pub sha256: String,
     /// The file, unless the model came from memory.
@@ -47,6 +49,15 @@ impl Model {
         let mut model = read_bounded(path).and_then(|bytes| Self::from_bytes(&bytes)).map_err(|e| e.in_file(path))?;
         model.path = Some(path.to_owned());
         Ok(model)
+    }
+
+    /// The bytes of a model file.
+    ///
+    /// # Errors
+    /// `io` when it cannot be read, `too_large` beyond 1 GiB; with the path.
+    pub fn read_file(path: impl AsRef<Path>) -> Result<Vec<u8>> {
+        let path = path.as_ref();
+        read_bounded(path).map_err(|e| e.in_file(path))
     }
 
     /// Reads a model from the bytes of its file.
@@ -74,6 +85,7 @@ impl Model {
             name: text("radnet.name"),
             version: text("radnet.version"),
             intended_use: text("radnet.intended_use"),
+            calibration: text("radnet.calibration"),
             config,
             network,
             weights,

@@ -1,11 +1,13 @@
 //! The tensors of a model, validated against its network and widened to float32; shapes as in the PyTorch state dict, row-major.
 
+mod amend;
 mod container;
 mod file;
 mod names;
 mod synthetic;
 mod writer;
 
+pub use amend::{Amendment, amend};
 pub use container::{Container, Dtype, TensorView};
 pub use file::Model;
 pub use synthetic::synthetic;

@@ -22,6 +22,7 @@ pub fn synthetic(config: &Config, seed: u64) -> Result<Model> {
         name: format!("synthetic-{seed}"),
         version: "1".to_owned(),
         intended_use: "Benchmarks and tests: the weights are random numbers.".to_owned(),
+        calibration: String::new(),
         sha256: String::new(),
         path: None,
     };

@@ -96,6 +96,9 @@ fn metadata(model: &Model, extras: &Extras<'_>) -> Result<Map<String, Value>> {
         ("radnet.intended_use", &model.intended_use),
     ];
     metadata.extend(own.map(|(key, text)| (key.to_owned(), json!(text))));
+    if !model.calibration.is_empty() {
+        metadata.insert("radnet.calibration".to_owned(), json!(model.calibration));
+    }
     Ok(metadata)
 }
 

@@ -1,9 +1,10 @@
 //! The command line as it is written; `settings` turns it into what the commands need.
 
+use crate::calibrate::args::{CalibrateArguments, HELP as CALIBRATE_HELP};
+use crate::engine::{EngineArguments, threads};
 use crate::environment;
-use crate::evaluate::args::{EvaluateArguments, HELP as EVALUATE_HELP};
+use crate::evaluate::args::{EvaluateArguments, HELP as EVALUATE_HELP, RUN_HELP};
 use clap::{Args, Parser, Subcommand};
-use radnet::engine::{Device, Precision};
 use std::path::PathBuf;
 
 /// Hemorrhage probabilities from DICOM head CT. Not a medical device.
@@ -23,8 +24,11 @@ pub(crate) enum Command {
     #[command(after_help = INSPECT_HELP)]
     Inspect(InspectArguments),
     /// Judge a model on labelled scans: the statistics of a diagnostic accuracy study, beside readers
-    #[command(after_help = EVALUATE_HELP)]
+    #[command(after_help = format!("{EVALUATE_HELP}\n\n{RUN_HELP}"))]
     Evaluate(Box<EvaluateArguments>),
+    /// Fit a model's probabilities and its threshold to labelled scans, and write a new model
+    #[command(after_help = format!("{CALIBRATE_HELP}\n\n{RUN_HELP}"))]
+    Calibrate(Box<CalibrateArguments>),
     /// Show what this machine offers, which instruction set would be used, and why not the others
     Devices(DevicesArguments),
 }
@@ -37,15 +41,6 @@ pub(crate) struct PredictArguments {
     /// The model
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
-    /// Where to run: auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
-    pub(crate) device: Device,
-    /// Arithmetic: auto, fp32, bf16, fp16 or int8; auto is fp32 on the CPU
-    #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = precision)]
-    pub(crate) precision: Precision,
-    /// Worker threads [default: the CPUs that affinity and cgroup quota allow]
-    #[arg(long, value_name = "N", value_parser = threads)]
-    pub(crate) threads: Option<usize>,
     /// Write the results as JSON to FILE, or with `-` to standard output instead of the table
     #[arg(long, value_name = "FILE|-")]
     pub(crate) json: Option<PathBuf>,
@@ -58,9 +53,9 @@ pub(crate) struct PredictArguments {
     /// SeriesInstanceUID of the series to judge, instead of the one that the rules choose
     #[arg(long, value_name = "UID")]
     pub(crate) series: Option<String>,
-    /// Neither read nor keep packed weights in the cache folder
-    #[arg(long)]
-    pub(crate) no_cache: bool,
+    /// Where and how it runs.
+    #[command(flatten)]
+    pub(crate) engine: EngineArguments,
 }
 
 #[derive(Args, Debug)]
@@ -94,25 +89,11 @@ When the model or device fails, --json still writes a document: every PATH carri
 const INSPECT_HELP: &str = "\
 Exit status: 0 everything could be read; 1 at least one error; 2 wrong usage.";
 
-fn device(text: &str) -> Result<Device, String> {
-    text.parse().map_err(|e: radnet::Error| e.message().to_owned())
-}
-
-fn precision(text: &str) -> Result<Precision, String> {
-    text.parse().map_err(|e: radnet::Error| e.message().to_owned())
-}
-
-fn threads(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(n) if (1..=1024).contains(&n) => Ok(n),
-        _ => Err("a number from 1 to 1024 is needed".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use radnet::engine::Device;
 
     #[test]
     fn the_definition_is_sound() {
@@ -137,6 +118,6 @@ mod tests {
         }
         let words = ["radnet", "predict", "x", "y", "--model", "m", "--json", "-", "--device", "cuda:1", "--threads", "3"];
         let Command::Predict(p) = Arguments::try_parse_from(words).unwrap().command else { panic!("another command") };
-        assert_eq!((p.paths.len(), p.device, p.threads), (2, Device::Cuda(1), Some(3)));
+        assert_eq!((p.paths.len(), p.engine.device, p.engine.threads), (2, Device::Cuda(1), Some(3)));
     }
 }

@@ -1,7 +1,7 @@
 //! `radnet evaluate`: labels and scores to the statistics of a diagnostic accuracy study.
 
 pub(crate) mod args;
-mod run;
+pub(crate) mod run;
 mod table;
 
 use crate::console::{Output, complain};
@@ -76,8 +76,8 @@ fn read_scores(arguments: &EvaluateArguments, id: IdKind, environment: &Environm
     for path in &arguments.results {
         scores.add_file(path, id)?;
     }
-    if arguments.run.is_some() {
-        run::predict(arguments, environment, &mut |document| scores.add_bytes(document, id))?;
+    if let (Some(folder), Some(model)) = (&arguments.run, &arguments.model) {
+        run::predict(folder, model, &arguments.running, environment, &mut |document| scores.add_bytes(document, id))?;
     }
     Ok(scores)
 }

@@ -5,9 +5,9 @@ mod series;
 
 use crate::args::InspectArguments;
 use crate::console::{Output, Paint, complain};
+use crate::engine::model_info;
 use crate::environment::Environment;
 use crate::interrupt::Interrupt;
-use crate::predict::model_info;
 use crate::progress::Progress;
 use crate::sink::Sink;
 use crate::{FAILED, OK};
@@ -80,7 +80,10 @@ fn is_model(path: &Path) -> bool {
 fn model(path: &Path) -> ModelEntry {
     let source = path.display().to_string();
     match Model::open(path) {
-        Ok(model) => ModelEntry { source, card: Some(Card::new(model_info(&model), &model.config, &model.network)), error: None },
+        Ok(model) => {
+            let card = Card::new(model_info(&model), &model.config, &model.network).with_calibration(&model.calibration);
+            ModelEntry { source, card: Some(card), error: None }
+        }
         Err(error) => ModelEntry { source, card: None, error: Some(Problem::from(&error)) },
     }
 }

@@ -1,9 +1,11 @@
 //! `radnet`: hemorrhage probabilities from DICOM head CT, on the command line.
 
 mod args;
+mod calibrate;
 #[path = "../shared/console.rs"]
 mod console;
 mod devices;
+mod engine;
 #[path = "../shared/environment.rs"]
 mod environment;
 mod evaluate;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Predict(predict) => predict::run(predict, &environment),
         Command::Inspect(inspect) => inspect::run(inspect, &environment),
         Command::Evaluate(evaluate) => evaluate::run(*evaluate, &environment),
+        Command::Calibrate(calibrate) => calibrate::run(*calibrate, &environment),
         Command::Devices(devices) => devices::run(devices, &environment),
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::args::PredictArguments;
 use crate::console::{Output, complain};
+use crate::engine::{EngineArguments, engine_info};
 use crate::environment::Environment;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -10,10 +11,9 @@ use crate::study::{Judge, Wanted};
 use crate::table;
 use crate::{FAILED, OK};
 use radnet::dicom::{self, DiscoverOptions};
-use radnet::engine::{Device, Engine, Precision};
+use radnet::engine::Engine;
 use radnet::report::maps::MapWriter;
 use radnet::report::{EngineInfo, ModelInfo, RunReport, StudyError, StudyResult, atomic, html};
-use radnet::weights::Model;
 use radnet::{Error, ErrorKind, Result};
 use std::path::PathBuf;
 
@@ -21,11 +21,7 @@ use std::path::PathBuf;
 struct Settings {
     paths: Vec<PathBuf>,
     model: PathBuf,
-    device: Device,
-    precision: Precision,
-    threads: Option<usize>,
-    isa: Option<String>,
-    cache_dir: Option<PathBuf>,
+    engine: EngineArguments,
     series: Option<String>,
     json: Option<Sink>,
     maps: Option<MapWriter>,
@@ -33,18 +29,14 @@ struct Settings {
 }
 
 impl Settings {
-    fn new(arguments: PredictArguments, environment: &Environment) -> Result<Self> {
+    fn new(arguments: PredictArguments) -> Result<Self> {
         let json = arguments.json.map(Sink::new);
         json.as_ref().map_or(Ok(()), Sink::check)?;
         arguments.report.as_deref().map_or(Ok(()), atomic::check_writable)?;
         Ok(Self {
             paths: arguments.paths,
             model: arguments.model,
-            device: arguments.device,
-            precision: arguments.precision,
-            threads: arguments.threads,
-            isa: environment.isa.clone(),
-            cache_dir: environment.cache_dir.clone().filter(|_| !arguments.no_cache),
+            engine: arguments.engine,
             series: arguments.series,
             json,
             maps: arguments.maps.as_deref().map(MapWriter::new).transpose()?,
@@ -61,7 +53,7 @@ impl Settings {
 /// Runs the command; the exit status.
 pub(crate) fn run(arguments: PredictArguments, environment: &Environment) -> u8 {
     let mut output = Output::new(environment.plain);
-    let mut settings = match Settings::new(arguments, environment) {
+    let mut settings = match Settings::new(arguments) {
         Ok(settings) => settings,
         Err(error) => {
             complain(&error.to_string());
@@ -69,7 +61,7 @@ pub(crate) fn run(arguments: PredictArguments, environment: &Environment) -> u8 
         }
     };
     let mut known = ModelInfo::default();
-    let outcome = match open(&settings, &mut known) {
+    let outcome = match settings.engine.open(&settings.model, environment, &mut known) {
         Ok(engine) => judge_all(&engine, known, &mut settings, &mut output),
         Err(error) => nothing_ran(&settings, known, &error),
     };
@@ -83,29 +75,6 @@ struct Outcome {
     complete: bool,
 }
 
-fn open(settings: &Settings, known: &mut ModelInfo) -> Result<Engine> {
-    let model = Model::open(&settings.model)?;
-    *known = model_info(&model);
-    Engine::builder(model)
-        .device(settings.device)
-        .precision(settings.precision)
-        .threads(settings.threads)
-        .isa(settings.isa.clone())
-        .cache_dir(settings.cache_dir.clone())
-        .build()
-}
-
-/// What a model says of itself.
-pub(crate) fn model_info(model: &Model) -> ModelInfo {
-    let said = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
-    ModelInfo {
-        name: said(&model.name),
-        version: said(&model.version),
-        sha256: said(&model.sha256),
-        intended_use: said(&model.intended_use),
-    }
-}
-
 /// The model or the device failed: every PATH gets that error.
 fn nothing_ran(settings: &Settings, model: ModelInfo, error: &Error) -> Outcome {
     complain(&error.to_string());
@@ -117,15 +86,7 @@ fn nothing_ran(settings: &Settings, model: ModelInfo, error: &Error) -> Outcome 
 
 fn judge_all(engine: &Engine, model: ModelInfo, settings: &mut Settings, output: &mut Output) -> Outcome {
     let progress = Progress::new(Interrupt::listen());
-    let info = engine.info();
-    let radnet = EngineInfo {
-        version: env!("CARGO_PKG_VERSION"),
-        device: Some(info.device),
-        isa: Some(info.isa),
-        precision: Some(info.precision),
-        threads: Some(info.threads),
-    };
-    let mut report = RunReport::new(radnet, model);
+    let mut report = RunReport::new(engine_info(engine), model);
     let mut pictures = Vec::new();
     let mut complete = true;
     progress.phase("searching");

@@ -21,6 +21,27 @@ pub enum IdKind {
     Folder,
 }
 
+impl IdKind {
+    /// The identifier of a result; of slices that of their study.
+    pub fn of_result(self, study: Option<&str>, series: Option<&str>, source: &str) -> Option<String> {
+        match self {
+            Self::Study | Self::Sop => study.map(str::to_owned),
+            Self::Series => series.map(str::to_owned),
+            Self::Folder => folder_id(Path::new(source)),
+        }
+    }
+
+    /// As it is written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Study => "study",
+            Self::Series => "series",
+            Self::Sop => "sop",
+            Self::Folder => "folder",
+        }
+    }
+}
+
 impl FromStr for IdKind {
     type Err = String;
 
@@ -189,11 +210,7 @@ impl ResultPart {
     }
 
     fn identifier(&self, kind: IdKind) -> Option<String> {
-        match kind {
-            IdKind::Study | IdKind::Sop => self.study_instance_uid.clone(),
-            IdKind::Series => self.series_instance_uid.clone(),
-            IdKind::Folder => folder_id(Path::new(&self.source)),
-        }
+        kind.of_result(self.study_instance_uid.as_deref(), self.series_instance_uid.as_deref(), &self.source)
     }
 }
 

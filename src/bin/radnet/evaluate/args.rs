@@ -1,6 +1,7 @@
 //! `radnet evaluate` as it is written on the command line.
 
-use super::run::EngineArguments;
+use super::run::RunArguments;
+pub(crate) use super::run::HELP as RUN_HELP;
 use clap::{ArgGroup, Args};
 use radnet::evaluate::IdKind;
 use radnet::evaluate::labels::Format;
@@ -53,7 +54,7 @@ pub(crate) struct EvaluateArguments {
     pub(crate) report: Option<PathBuf>,
     /// How --run runs.
     #[command(flatten)]
-    pub(crate) engine: EngineArguments,
+    pub(crate) running: RunArguments,
 }
 
 pub(crate) const HELP: &str = "\

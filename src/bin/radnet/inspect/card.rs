@@ -6,6 +6,7 @@ use crate::table::{intended_use, one_line};
 use comfy_table::{CellAlignment, Table, presets};
 use radnet::model::config::{Attention, Backbone, Config, Rnn, ScanRule};
 use radnet::report::card::Card;
+use serde_json::Value;
 use std::fmt::Write;
 
 /// The card, or why there is none.
@@ -49,9 +50,36 @@ fn body(card: &Card, paint: Paint) -> String {
     ] {
         let _ = writeln!(text, "  {key:<11} {value}");
     }
+    for record in &card.calibration {
+        let _ = writeln!(text, "  {:<11} {}", "calibrated", calibration(record));
+    }
     text.push_str(&steps(card));
     text.push_str(&intended_use(&card.model, paint));
     text
+}
+
+/// One record of `radnet.calibration`; of another writer's whatever is there.
+fn calibration(record: &Value) -> String {
+    let at = |pointer: &str| record.pointer(pointer).filter(|v| !v.is_null()).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+    let (Some(class), Some(threshold)) = (at("/class"), at("/threshold/after")) else { return one_line(&record.to_string()) };
+    let said = |pointer: &str| at(pointer).unwrap_or_else(|| "unknown".to_owned());
+    let share = |name: &str| match (record[name]["value"].as_f64(), record[name]["ci95"][0].as_f64(), record[name]["ci95"][1].as_f64()) {
+        (Some(value), Some(low), Some(high)) => {
+            format!(", {name} {:.1} % [{:.1}, {:.1}]", value * 100.0, low * 100.0, high * 100.0)
+        }
+        _ => String::new(),
+    };
+    let temperature = at("/temperature/value").map_or_else(String::new, |t| format!("temperature {t}, "));
+    one_line(&format!(
+        "{} {class}: {temperature}threshold {threshold} for {}{}{} on {} cases ({} positive) of {}",
+        said("/date"),
+        said("/target"),
+        share("sensitivity"),
+        share("specificity"),
+        said("/n"),
+        said("/positives"),
+        said("/labels/name"),
+    ))
 }
 
 fn steps(card: &Card) -> String {
