@@ -94,7 +94,11 @@ fn refuse_missing(cases: &Cases, scores: &Scores, allow_missing: bool) -> Result
     let (unscored, unlabelled) = (&cases.missing_scores, &cases.missing_labels);
     if cases.truth.is_empty() {
         let message = "labels and scores have no identifier in common";
-        return Err(malformed(format!("{message}: labels name {}; scores name {}{failed}", some(unscored), some(unlabelled))));
+        return Err(malformed(format!(
+            "{message}: labels name {}; scores name {}{failed}; --id says which identifier of a result is meant",
+            some(unscored),
+            some(unlabelled)
+        )));
     }
     if allow_missing || unscored.is_empty() && unlabelled.is_empty() {
         return Ok(());

@@ -52,9 +52,9 @@ const TILT: [(f64, &str); 3] = [(0.5, "at most 0.5 degrees"), (10.0, "over 0.5 t
 
 /// A table for each thing that at least one result says.
 pub(super) fn subgroups(cases: &Cases, threshold: f64) -> Vec<Subgroups> {
-    let name = |text: &Option<String>| text.as_ref().map(|t| t.trim().to_uppercase());
+    let name = |text: &Option<String>| text.as_ref().map(|t| t.trim().to_owned());
     let tables: [(&'static str, KeyOf); 4] = [
-        ("manufacturer", &|a| name(&a.manufacturer).map(|n| (0, n))),
+        ("manufacturer", &|a| name(&a.manufacturer).map(|n| (0, n.to_uppercase()))),
         ("kernel", &|a| name(&a.kernel).map(|n| (0, n))),
         ("thickness", &|a| ranged(a.thickness_mm, &THICKNESS)),
         ("tilt", &|a| ranged(a.tilt_deg.map(f64::abs), &TILT)),
