@@ -7,8 +7,20 @@ use serde_json::Value;
 use std::fs;
 
 const RUN: [&str; 14] = [
-    "evaluate", "--labels", "labels.csv", "--id", "folder", "--run", "scans", "--model", "model.safetensors", "--save", "saved.jsonl",
-    "--json", "-", "--bootstrap=50",
+    "evaluate",
+    "--labels",
+    "labels.csv",
+    "--id",
+    "folder",
+    "--run",
+    "scans",
+    "--model",
+    "model.safetensors",
+    "--save",
+    "saved.jsonl",
+    "--json",
+    "-",
+    "--bootstrap=50",
 ];
 
 fn run(archive: &Archive, more: &[&str]) -> Said {
@@ -62,7 +74,17 @@ fn every_study_is_judged_and_damage_stops_nothing() {
         assert_eq!(document["model"]["sha256"].as_str().unwrap().len(), 64);
     }
     let again = archive.radnet(&[
-        "evaluate", "--labels", "labels.csv", "--id", "folder", "--results", "saved.jsonl", "--json", "-", "--bootstrap", "50",
+        "evaluate",
+        "--labels",
+        "labels.csv",
+        "--id",
+        "folder",
+        "--results",
+        "saved.jsonl",
+        "--json",
+        "-",
+        "--bootstrap",
+        "50",
         "--allow-missing",
     ]);
     let again = again.exit(0).json();
@@ -172,7 +194,9 @@ fn what_does_not_belong_together_is_refused() {
     other[8] = "other.safetensors";
     let said = archive.radnet(&other).exit(1);
     assert!(said.stderr.contains("another model of sha256") && said.stderr.contains("--restart"), "{}", said.stderr);
-    for (was, is, what) in [("\"precision\":\"fp32\"", "\"precision\":\"bf16\"", "precision"), ("\"device\":\"cpu\"", "\"device\":\"cuda:1\"", "device")] {
+    for (was, is, what) in
+        [("\"precision\":\"fp32\"", "\"precision\":\"bf16\"", "precision"), ("\"device\":\"cpu\"", "\"device\":\"cuda:1\"", "device")]
+    {
         let text = String::from_utf8(lines.clone()).unwrap().replace(was, is);
         fs::write(archive.path("saved.jsonl"), &text).unwrap();
         let said = run(&archive, &[]).exit(1);

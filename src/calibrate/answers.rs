@@ -98,7 +98,8 @@ impl Answers {
             let logit = slice.logit.iter().find(|(class, _)| canonical_class(class) == self.class).map(|(_, z)| *z);
             let logit = logit.filter(|z| z.is_finite());
             let at = self.logits.len();
-            self.logits.push(logit.ok_or_else(|| malformed(format!("`{}` has a slice without a logit of `{}`", result.source, self.class)))?);
+            self.logits
+                .push(logit.ok_or_else(|| malformed(format!("`{}` has a slice without a logit of `{}`", result.source, self.class)))?);
             if self.kind == IdKind::Sop
                 && let Some(id) = &slice.sop_instance_uid
             {

@@ -62,7 +62,11 @@ impl Sorted {
             if n == 0 {
                 continue;
             }
-            if truth { tp += n } else { fp += n }
+            if truth {
+                tp += n
+            } else {
+                fp += n
+            }
             match points.last_mut() {
                 Some(last) if last.level == level => (last.tp, last.fp) = (tp, fp),
                 _ => points.push(Point { level, tp, fp }),

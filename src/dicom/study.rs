@@ -45,7 +45,8 @@ impl StudyOutcome {
 /// One outcome per study, in the order in which the studies first appear in `images`; the order of images within a study does not matter.
 /// With a named series that none of the studies holds, one error that names those that are there.
 pub fn arrange(source: &Path, images: Vec<SliceHeader>, options: &DiscoverOptions) -> Vec<StudyOutcome> {
-    let studies = by_key(images, |h| h.study_instance_uid.clone());
+    let studies = by_key(images, |h| h.study_instance_uid.clone()).into_iter().flat_map(|s| copies(source, s, options));
+    let studies: Vec<Vec<SliceHeader>> = studies.collect();
     if let Some(named) = &options.series {
         let holds = |study: &[SliceHeader]| study.iter().any(|h| h.series_instance_uid == *named);
         if !studies.iter().any(|s| holds(s)) {
@@ -54,6 +55,18 @@ pub fn arrange(source: &Path, images: Vec<SliceHeader>, options: &DiscoverOption
         return studies.into_iter().filter(|s| holds(s)).map(|s| study(&source_of(source, &s, options), s, options)).collect();
     }
     studies.into_iter().map(|s| study(&source_of(source, &s, options), s, options)).collect()
+}
+
+/// A study whose images lie in two folders of an archive at once is there twice: each folder is then a study of its own.
+fn copies(path: &Path, images: Vec<SliceHeader>, options: &DiscoverOptions) -> Vec<Vec<SliceHeader>> {
+    let mut homes: HashMap<&str, PathBuf> = HashMap::new();
+    let copied = options.archive
+        && images.iter().any(|h| {
+            let entry = entry_of(path, &h.path);
+            *homes.entry(&h.sop_instance_uid).or_insert_with(|| entry.clone()) != entry
+        });
+    drop(homes);
+    if copied { by_key(images, |h| entry_of(path, &h.path).display().to_string()) } else { vec![images] }
 }
 
 /// What a study names as its source.

@@ -10,20 +10,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-pub struct Archive {
+pub(crate) struct Archive {
     folder: TempDir,
 }
 
 /// What the program said.
-pub struct Said {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Archive {
     /// `scans/` with studies of `slices` slices, in the folders of CQ500; `labels.csv` says that the odd ones are positive; `model.safetensors`.
-    pub fn new(studies: usize, slices: usize) -> Self {
+    pub(crate) fn new(studies: usize, slices: usize) -> Self {
         let archive = Self { folder: tempfile::tempdir().unwrap() };
         archive.model("model.safetensors", 7);
         let mut labels = "id,label\n".to_owned();
@@ -35,16 +35,16 @@ impl Archive {
         archive
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn model(&self, name: &str, seed: u64) {
+    pub(crate) fn model(&self, name: &str, seed: u64) {
         write_model(self.path(name), &synthetic(&config(), seed).unwrap(), Storage::F32, &Extras::default()).unwrap();
     }
 
     /// The folder that holds the slices of a study.
-    pub fn slices(&self, n: usize) -> PathBuf {
+    pub(crate) fn slices(&self, n: usize) -> PathBuf {
         self.path(&format!("scans/CQ500CT{n} CQ500CT{n}/Unknown Study/CT Plain"))
     }
 
@@ -60,14 +60,14 @@ impl Archive {
         }
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_radnet"));
         command.args(arguments).current_dir(self.folder.path());
         command.env("RADNET_CACHE_DIR", "").env_remove("RADNET_ISA");
         command
     }
 
-    pub fn radnet(&self, arguments: &[&str]) -> Said {
+    pub(crate) fn radnet(&self, arguments: &[&str]) -> Said {
         Said::from(self.command(arguments).output().unwrap())
     }
 }
@@ -88,7 +88,7 @@ fn renamed(file: &[u8], n: usize) -> Vec<u8> {
 }
 
 /// Small, and odd in every size.
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::densenet121();
     config.input.size = [40, 48];
     config.backbone = Backbone::Densenet { init_features: 12, growth_rate: 6, block_config: vec![2, 2, 1], bn_size: 2, bn_eps: 1e-5 };
@@ -112,12 +112,12 @@ impl From<Output> for Said {
 }
 
 impl Said {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e} in {:?} (stderr {:?})", self.stdout, self.stderr))
     }
 
     #[track_caller]
-    pub fn exit(self, code: i32) -> Self {
+    pub(crate) fn exit(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout {:?}\nstderr {:?}", self.stdout, self.stderr);
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         self

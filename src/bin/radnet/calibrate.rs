@@ -5,7 +5,7 @@ mod text;
 
 use crate::console::{Output, complain};
 use crate::environment::Environment;
-use crate::evaluate::run;
+use crate::evaluate::run as runner;
 use crate::sink::Sink;
 use crate::{FAILED, OK};
 use args::CalibrateArguments;
@@ -22,6 +22,7 @@ use radnet::{Error, ErrorKind, Result, threads};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -91,12 +92,7 @@ fn calibrate(arguments: &CalibrateArguments, json: Option<&Sink>, environment: &
         left_out,
         temperature: None,
         target: arguments.target(),
-        threshold: Thresholds {
-            before: model.config.thresholds[&model.config.classes[class]],
-            after: 0.0,
-            between: [0.0; 2],
-            ci95: None,
-        },
+        threshold: Thresholds { before: model.config.thresholds[&model.config.classes[class]], after: 0.0, between: [0.0; 2], ci95: None },
         sensitivity: Estimate::UNKNOWN,
         specificity: Estimate::UNKNOWN,
         tp: 0,
@@ -148,9 +144,10 @@ fn write(arguments: &CalibrateArguments, file: &[u8], model: &Model, class: usiz
 fn class_of(model: &Model, name: &str) -> Result<usize> {
     let wanted = canonical_class(name);
     let classes = &model.config.classes;
-    classes.iter().position(|c| canonical_class(c) == wanted).ok_or_else(|| {
-        Error::new(ErrorKind::BadModel, format!("the model has no class `{name}`, only {}", classes.join(", ")))
-    })
+    classes
+        .iter()
+        .position(|c| canonical_class(c) == wanted)
+        .ok_or_else(|| Error::new(ErrorKind::BadModel, format!("the model has no class `{name}`, only {}", classes.join(", "))))
 }
 
 fn answers(arguments: &CalibrateArguments, kind: IdKind, environment: &Environment) -> Result<Answers> {
@@ -159,7 +156,7 @@ fn answers(arguments: &CalibrateArguments, kind: IdKind, environment: &Environme
         answers.add_file(path)?;
     }
     if let Some(folder) = &arguments.run {
-        run::predict(folder, &arguments.model, &arguments.running, environment, &mut |document| answers.add_bytes(document))?;
+        runner::predict(folder, &arguments.model, &arguments.running, environment, &mut |document| answers.add_bytes(document))?;
     }
     Ok(answers)
 }
@@ -204,10 +201,19 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
 }
 
 fn labels_file(path: &Path) -> Result<LabelsFile> {
-    let mut hash = Sha256::new();
-    File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hash)).map_err(|e| Error::io(path, e))?;
-    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = digest(path).map_err(|e| Error::io(path, e))?.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(LabelsFile { name: path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()), sha256 })
+}
+
+/// A piece at a time: RSNA's labels are 130 MB.
+fn digest(path: &Path) -> std::io::Result<Sha256> {
+    let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hash),
+            n => hash.update(&piece[..n]),
+        }
+    }
 }
 
 /// The clock as `2026-11-24T10:54:49Z`.

@@ -1,7 +1,7 @@
 //! `radnet evaluate` as it is written on the command line.
 
-use super::run::RunArguments;
 pub(crate) use super::run::HELP as RUN_HELP;
+use super::run::RunArguments;
 use clap::{ArgGroup, Args};
 use radnet::evaluate::IdKind;
 use radnet::evaluate::labels::Format;

@@ -31,10 +31,10 @@ const MAX_FILES: usize = 4_000_000;
 pub(crate) struct RunArguments {
     /// Where --run saves its results, study by study; a run that was stopped goes on from there [default: FOLDER.MODEL.jsonl in the
     /// current folder]
-    #[arg(long, value_name = "FILE.jsonl", requires = "run")]
+    #[arg(long, value_name = "FILE.jsonl", requires = "run", conflicts_with = "results")]
     pub(crate) save: Option<PathBuf>,
     /// Drop the results that an earlier --run saved, and begin anew
-    #[arg(long, requires = "run")]
+    #[arg(long, requires = "run", conflicts_with = "results")]
     pub(crate) restart: bool,
     /// The engine of --run.
     #[command(flatten)]
@@ -64,13 +64,19 @@ pub(crate) fn predict(
     let path = arguments.save.clone().unwrap_or_else(|| default_name(folder, model));
     let info = engine_info(&engine);
     let maker = Maker::new(known.sha256.clone(), info.precision.clone(), info.device.as_deref(), info.version);
-    let mut journal = Journal::open(&path, &maker, arguments.restart)?;
     let progress = Progress::new(Interrupt::listen());
-    let mut run = Run { engine: &engine, info, model: known, journal: &mut journal, path: &path, progress: &progress };
-    let found = run.all(folder);
+    progress.phase("searching");
+    let outcomes = search(folder, &engine, &progress);
     progress.clear();
-    let Found { order, damage } = found?;
-    let report = RunReport { results: damage, ..RunReport::new(run.info, run.model) };
+    let (damage, outcomes) = sort_out(outcomes?)?;
+    let mut journal = Journal::open(&path, &maker, arguments.restart)?;
+    let mut run = Run { engine: &engine, info, model: known, journal: &mut journal, path: &path, progress: &progress };
+    let order = run.all(outcomes);
+    progress.clear();
+    let order = order?;
+    let mut report = RunReport::new(run.info, run.model);
+    // Told anew by every run, and not saved: files that do not say to which study they belong were not judged.
+    report.results = damage;
     take(&document(&report)?)?;
     order.iter().try_for_each(|key| take(&journal.line(key)?))
 }
@@ -79,12 +85,9 @@ fn document(report: &RunReport) -> Result<Vec<u8>> {
     serde_json::to_vec(report).map_err(|e| Error::new(ErrorKind::Io, format!("cannot write a result as JSON: {e}")).caused_by(e))
 }
 
-/// What one run came upon.
-struct Found {
-    /// Of every result, in the order of discovery, then those whose files are gone.
-    order: Vec<Key>,
-    /// Files that do not say to which study they belong. Told anew by every run, and not saved: they were not judged.
-    damage: Vec<StudyResult>,
+fn search(folder: &Path, engine: &Engine, progress: &Progress) -> Result<Vec<StudyOutcome>> {
+    let options = DiscoverOptions { max_files: MAX_FILES, archive: true, ..DiscoverOptions::default() };
+    Ok(dicom::discover(&[folder], &options, engine.pool(), progress)?.outcomes)
 }
 
 /// `archive.model.jsonl`, beside whatever the current folder holds.
@@ -104,13 +107,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Judges what is not done.
-    fn all(&mut self, folder: &Path) -> Result<Found> {
-        self.progress.phase("searching");
-        let options = DiscoverOptions { max_files: MAX_FILES, archive: true, ..DiscoverOptions::default() };
-        let outcomes = dicom::discover(&[folder], &options, self.engine.pool(), self.progress)?.outcomes;
-        self.progress.clear();
-        let (damage, outcomes) = sort_out(outcomes)?;
+    /// Judges what is not done. Every result's key, in the order of discovery, then those whose files are gone.
+    fn all(&mut self, outcomes: Vec<StudyOutcome>) -> Result<Vec<Key>> {
         let order: Vec<Key> = outcomes.iter().map(key_of).collect();
         let done: Vec<bool> = outcomes.iter().map(|o| self.is_done(o)).collect();
         let here: HashSet<&Key> = order.iter().collect();
@@ -120,7 +118,7 @@ impl Run<'_> {
         let todo = outcomes.into_iter().zip(&done).filter(|(_, done)| !**done).map(|(o, _)| o).collect();
         self.say(done.iter().filter(|d| **d).count(), &gone);
         self.judge(todo)?;
-        Ok(Found { order: order.into_iter().chain(gone).collect(), damage })
+        Ok(order.into_iter().chain(gone).collect())
     }
 
     fn is_done(&self, outcome: &StudyOutcome) -> bool {

@@ -60,7 +60,8 @@ fn body(card: &Card, paint: Paint) -> String {
 
 /// One record of `radnet.calibration`; of another writer's whatever is there.
 fn calibration(record: &Value) -> String {
-    let at = |pointer: &str| record.pointer(pointer).filter(|v| !v.is_null()).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+    let at =
+        |pointer: &str| record.pointer(pointer).filter(|v| !v.is_null()).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
     let (Some(class), Some(threshold)) = (at("/class"), at("/threshold/after")) else { return one_line(&record.to_string()) };
     let said = |pointer: &str| at(pointer).unwrap_or_else(|| "unknown".to_owned());
     let share = |name: &str| match (record[name]["value"].as_f64(), record[name]["ci95"][0].as_f64(), record[name]["ci95"][1].as_f64()) {

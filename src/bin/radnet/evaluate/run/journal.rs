@@ -133,8 +133,7 @@ impl Journal {
         if is_new {
             sync_folder(path);
         }
-        let mut journal =
-            Self { path: path.to_owned(), file, end: 0, entries: HashMap::new(), order: Vec::new(), torn: 0 };
+        let mut journal = Self { path: path.to_owned(), file, end: 0, entries: HashMap::new(), order: Vec::new(), torn: 0 };
         journal.begin(maker, restart).map_err(|e| e.in_file(path))?;
         Ok(journal)
     }
@@ -194,7 +193,9 @@ impl Journal {
         }
         let saved = Maker::new(line.model.sha256, line.radnet.precision, line.radnet.device.as_deref(), &line.radnet.version);
         if let Some(difference) = maker.difference(&saved) {
-            return Err(refused(format!("the saved results were made with {difference}; --restart begins anew, --save names another file")));
+            return Err(refused(format!(
+                "the saved results were made with {difference}; --restart begins anew, --save names another file"
+            )));
         }
         let entry = Entry {
             ok: result.status == "ok",
