@@ -233,6 +233,23 @@ fn nothing_to_read_and_wrong_usage() {
     archive.radnet(&["evaluate", "--labels", "labels.csv", "--run", "scans"]).exit(2);
 }
 
+/// A study that was copied into another folder is judged in each of them, as what it is there, and not as one scan of doubled slices.
+#[test]
+fn copies_stay_apart() {
+    let archive = Archive::new(2, 3);
+    let copy = archive.path("scans/copy");
+    fs::create_dir(&copy).unwrap();
+    for file in fs::read_dir(archive.slices(1)).unwrap() {
+        let path = file.unwrap().path();
+        fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+    }
+    let said = run(&archive, &["--allow-missing"]).exit(0).json();
+    assert_eq!((said["n"].as_u64(), said["missing_labels"].as_u64()), (Some(2), Some(1)));
+    let slices: Vec<usize> = documents(&archive).iter().map(|d| d["results"][0]["slices"].as_array().unwrap().len()).collect();
+    assert_eq!(slices, [3, 3, 3]);
+    assert!(sources(&archive).contains(&"scans/copy".to_owned()));
+}
+
 /// Without `--save` the file is named after the folder and the model, in the current folder, and said.
 #[test]
 fn the_default_name_is_said() {

@@ -20,7 +20,7 @@ pub(crate) struct EvaluateArguments {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) results: Vec<PathBuf>,
     /// Scores as CSV: id,score or id,class,score
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["save", "restart"])]
     pub(crate) scores: Option<PathBuf>,
     /// Predict every study under FOLDER first, with --model
     #[arg(long, value_name = "FOLDER", requires = "model")]
