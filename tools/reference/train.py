@@ -23,6 +23,7 @@ The work folder holds phantoms that `radnet-phantom export` wrote (256 × 256 un
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ from training.stage1 import Phase, Trainer, calibrate_norms
 
 SEED = 2018
 SIZE = 256
+RUN_LENGTHS = (1, 2, 3)
 NAME = "radnet-demo"
 INTENDED_USE = (
     "Demonstration and software testing only. Trained on synthetic phantoms, never on patients; not a medical device; "
@@ -124,18 +126,31 @@ def held_out_scans(args: argparse.Namespace) -> list[data.Scan]:
 def encode(args: argparse.Namespace) -> None:
     torch.set_num_threads(max(1, 2 // args.parts))
     model, _ = stage1_model(args)
-    stage2.encode(model, [*validation_scans(args), *fitting_scans(args)][args.part :: args.parts], args.work / "vectors")
+    stage2.encode(model, validation_scans(args)[args.part :: args.parts], args.work / "vectors")
+    stage2.encode(model, fitting_scans(args)[args.part :: args.parts], args.work / "vectors", jitter=True)
     for scan in held_out_scans(args)[args.part :: args.parts]:
         cached_look(model, scan, args.work / "looks")
 
 
 def scans(args: argparse.Namespace) -> None:
+    """Stage 2 once for each run length of the scan's rule; the one whose scan scores have the lowest log loss on the validation scans stays."""
     model, log = stage1_model(args)
-    fitted = stage2.encode(model, fitting_scans(args), args.work / "vectors")
-    validation = stage2.encode(model, validation_scans(args), args.work / "vectors")
+    fitted = stage2.encode(model, fitting_scans(args)[: args.limit], args.work / "vectors", jitter=True)
+    validation = stage2.encode(model, validation_scans(args)[: args.validation], args.work / "vectors")
     print(f"stage 2: {len(fitted)} scans, {sum(s.positive for s in fitted)} bleeding; validation {len(validation)}", flush=True)
-    epochs = stage2.train(model, fitted, validation, args.epochs, SEED)
-    round_to_file(model)
+    start, best = copy.deepcopy(model.state_dict()), None
+    for n in RUN_LENGTHS:
+        model.load_state_dict(start)
+        model.config["scan"] = {"rule": "consecutive", "n": n}
+        epochs = stage2.train(model, fitted, validation, args.epochs, SEED)
+        round_to_file(model)
+        loss = stage2.scan_log_loss(model, validation)
+        print(f"runs of {n}: log loss of the validation scans {loss:.4f}", flush=True)
+        if best is None or loss < best[0]:
+            best = loss, n, epochs, copy.deepcopy(model.state_dict())
+    _, n, epochs, state = best
+    model.load_state_dict(state)
+    model.config["scan"] = {"rule": "consecutive", "n": n}
     model.config["thresholds"]["any"] = choose_threshold(model, validation)
     torch.save({"state": model.state_dict(), "config": json.dumps(model.config)}, args.work / "final.pt")
     (args.work / "log.json").write_text(json.dumps({"slices": log, "scans": epochs}))
@@ -221,7 +236,7 @@ def main() -> int:
     command(slices, seconds=2400.0, whole_seconds=1200.0, start="")
     command(calibrate, slices=256)
     command(encode, part=0, parts=1)
-    command(scans, epochs=40)
+    command(scans, epochs=40, limit=1000, validation=1000)
     command(evaluate, limit=77)
     command(export, out=Path("radnet-demo.safetensors"), version="0")
     general(commands)

@@ -31,23 +31,28 @@ class Encoded:
 
 
 @torch.no_grad()
-def encode(model: RadNet, scans: list[Scan], cache: Path) -> list[Encoded]:
-    """Slice vectors of scans. Each is kept in `cache`, so that a killed run goes on where it was and several processes can share the work."""
+def encode(model: RadNet, scans: list[Scan], cache: Path, jitter: bool = False) -> list[Encoded]:
+    """Slice vectors of scans. Each is kept in `cache`, so that a killed run goes on where it was and several processes can share the work.
+    With `jitter` every second scan is noisier and duller than it was made, as stage 1 saw its slices."""
     cache.mkdir(parents=True, exist_ok=True)
     encoded = []
     for scan in scans:
         path = cache / f"{scan.seed:08}.pt"
         if not path.exists():
             partial = path.with_suffix(".partial")
-            torch.save(torch.cat([vectors(model, scan.hu[i : i + 4]) for i in range(0, len(scan.hu), 4)]), partial)
+            hu = torch.from_numpy(scan.hu.astype(np.float32))
+            if jitter and scan.seed % 2:
+                generator = torch.Generator().manual_seed(scan.seed)
+                hu = augment.density(augment.sharpness(hu, generator), generator)
+            torch.save(torch.cat([vectors(model, hu[i : i + 4]) for i in range(0, len(hu), 4)]), partial)
             partial.replace(path)
         encoded.append(Encoded(scan.seed, torch.load(path, weights_only=True), torch.from_numpy(scan.label), scan.positive))
     return encoded
 
 
-def vectors(model: RadNet, hu: np.ndarray) -> Tensor:
-    """Slice vectors of [S, H, W] HU at the network's size."""
-    x = augment.windows(torch.from_numpy(hu.astype(np.float32)), model.config["input"]["channels"], None)
+def vectors(model: RadNet, hu: Tensor) -> Tensor:
+    """Slice vectors of [S, H, W] HU, float32, at the network's size."""
+    x = augment.windows(hu, model.config["input"]["channels"], None)
     return model.pool(model.backbone(x.contiguous(memory_format=torch.channels_last))[0])[0]
 
 
@@ -104,6 +109,14 @@ def scan_loss(model: RadNet, v: Tensor, label: Tensor, positive: bool, weight: T
     slices = F.binary_cross_entropy_with_logits(z, label, pos_weight=weight)
     runs = z.unfold(0, min(n, len(z)), 1).min(dim=1).values.max()
     return slices + 0.3 * F.binary_cross_entropy_with_logits(runs, torch.tensor(float(positive)))
+
+
+@torch.no_grad()
+def scan_log_loss(model: RadNet, scans: list[Encoded]) -> float:
+    """Mean log loss of the scans' scores by the model's own rule."""
+    scores = [rules.score(model.config["scan"], rules.sigmoid(model.sequence(s.v.unsqueeze(0))[0, :, 0].numpy())) for s in scans]
+    p = np.clip([score if s.positive else 1 - score for score, s in zip(scores, scans)], 1e-6, 1)
+    return float(-np.log(p).mean())
 
 
 @torch.no_grad()
