@@ -77,7 +77,7 @@ pub fn differing(image: &[f32], air: &[f32], columns: usize, rows: &mut [Span]) 
             let (first, last) = if row.is_empty() { (columns, 0) } else { (row.start, row.end) };
             let start = values[..first].iter().position(differs).unwrap_or(first);
             let end = values[last..].iter().rposition(differs).map_or(last, |i| last + i + 1);
-            *row = Span { start, end };
+            *row = if start < end { Span { start, end } } else { Span::default() };
         }
     }
 }

@@ -17,17 +17,17 @@ const MAX_LINE: u64 = 1 << 30;
 
 /// What a saved study is known by: its StudyInstanceUID, or the source where it has none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Key {
-    Study(String),
-    Source(String),
+pub(crate) struct Key {
+    study: Option<String>,
+    folder: String,
 }
 
 impl Key {
+    /// By the study, and by the name alone of the folder that it lies in: the same archive may be called by another path.
     pub(crate) fn new(study: Option<&str>, source: &str) -> Self {
-        match study.filter(|uid| !uid.is_empty()) {
-            Some(uid) => Self::Study(uid.to_owned()),
-            None => Self::Source(source.to_owned()),
-        }
+        let study = study.filter(|uid| !uid.is_empty()).map(str::to_owned);
+        let folder = Path::new(source).file_name().map_or_else(|| source.to_owned(), |name| name.to_string_lossy().into_owned());
+        Self { study, folder }
     }
 }
 
