@@ -8,6 +8,7 @@
 
 pub mod buffer;
 pub mod cpu;
+pub mod cuda;
 pub mod isa;
 pub mod packed_cache;
 mod parallel;

@@ -1,0 +1,65 @@
+//! The number types that activations and weights are stored in on a device. Sums are float32 in all of them.
+
+use half::{bf16, f16};
+
+/// How activations and weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// IEEE half.
+    F16,
+    /// bfloat16.
+    Bf16,
+    /// IEEE single, multiplied by plain FMA: for checking.
+    F32,
+}
+
+impl Element {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F16, Self::Bf16, Self::F32];
+
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 => 4,
+        }
+    }
+
+    /// The suffix of a kernel's entry points.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::F32 => "f32",
+        }
+    }
+
+    /// The nearest value that the type holds; infinite when there is none.
+    pub fn round(self, value: f64) -> f64 {
+        match self {
+            Self::F16 => f16::from_f64(value).to_f64(),
+            Self::Bf16 => bf16::from_f64(value).to_f64(),
+            Self::F32 => f64::from(value as f32),
+        }
+    }
+
+    /// Appends values as the device reads them.
+    pub fn encode(self, values: impl IntoIterator<Item = f64>, to: &mut Vec<u8>) {
+        for value in values {
+            match self {
+                Self::F16 => to.extend_from_slice(&f16::from_f64(value).to_le_bytes()),
+                Self::Bf16 => to.extend_from_slice(&bf16::from_f64(value).to_le_bytes()),
+                Self::F32 => to.extend_from_slice(&(value as f32).to_le_bytes()),
+            }
+        }
+    }
+
+    /// Values as the device wrote them.
+    pub fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Self::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            Self::Bf16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            Self::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The CUDA kernels: what they take, how their weights are laid out, and how they are launched.
+//!
+//! [`Gpu`] and [`Stream`] are what a kernel runs on: the driver, or the emulation that the tests use. The modules named after kernel families
+//! hold each kernel's arguments, its packed weights and its choice of tiles; their entry points check every span against its memory, so that
+//! they are safe to call.
+
+pub mod element;
+pub mod gpu;
+
+pub use element::Element;
+pub use gpu::{DeviceMemory, Gpu, GpuError, GpuErrorKind, GpuProperties, Graph, Launch, Span, Stream};
