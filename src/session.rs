@@ -90,8 +90,7 @@ impl<'e> Session<'e> {
         resize(&mut self.pooled, scan.slices(), network.slice_vector)?;
         resize(&mut self.logits, scan.slices(), network.classes)?;
         let mut maps = want_maps.then(ScanMaps::default);
-        self.backend.pool_slices(scan, observer, &mut self.pooled, maps.as_mut())?;
-        self.backend.classify(&self.pooled, &mut self.logits)?;
+        self.backend.judge(scan, observer, &mut self.pooled, &mut self.logits, maps.as_mut())?;
         if let Some(i) = self.logits.iter().position(|z| !z.is_finite()) {
             let (slice, class) = (i / network.classes, &model.config.classes[i % network.classes]);
             let message = format!("the weights overflow: the logit of `{class}` is {} on slice {slice}", self.logits[i]);

@@ -1,5 +1,6 @@
 //! Where a network runs: one coarse trait, so that a device owns everything between a scan's windowed slices and its logits.
 
+mod channels;
 pub mod cpu;
 pub mod reference;
 
@@ -65,4 +66,26 @@ pub trait BackendSession: Send {
     /// # Errors
     /// `out_of_memory`, `device`.
     fn classify(&mut self, pooled: &[f32], logits: &mut [f32]) -> Result<()>;
+
+    /// Both, for a device that gains by doing them in one go; `pooled` is room for the slice vectors, whose contents afterwards are
+    /// unspecified.
+    ///
+    /// # Errors
+    /// `cancelled`, `out_of_memory`, `device`.
+    fn judge(
+        &mut self,
+        scan: &dyn SliceSource,
+        observer: &dyn Observer,
+        pooled: &mut [f32],
+        logits: &mut [f32],
+        maps: Option<&mut ScanMaps>,
+    ) -> Result<()> {
+        self.pool_slices(scan, observer, pooled, maps)?;
+        self.classify(pooled, logits)
+    }
+
+    /// Milliseconds that the device itself spent on the last scan; none where it has no clock of its own.
+    fn device_ms(&self) -> Option<f64> {
+        None
+    }
 }

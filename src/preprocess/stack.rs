@@ -4,7 +4,7 @@ use super::geometry::Placement;
 use super::resample::{AxisFilter, resample_plane};
 use crate::model::config::{Channel, Input};
 use crate::observer::Observer;
-use crate::tensor::{Extent, SliceSource};
+use crate::tensor::{ChannelWindow, Extent, HuPlanes, SliceSource};
 use crate::volume::HuVolume;
 use crate::{Error, ErrorKind, Result};
 use rayon::prelude::*;
@@ -15,17 +15,7 @@ pub struct HuStack {
     planes: Vec<f32>,
     slices: usize,
     extent: Extent,
-    channels: Vec<ChannelTransform>,
-}
-
-/// x = (clip((hu − low) / width, 0, 1) − mean) / std of the slice at an offset.
-#[derive(Clone, Copy, Debug)]
-struct ChannelTransform {
-    slice_offset: i64,
-    low: f64,
-    width: f64,
-    mean: f64,
-    std: f64,
+    channels: Vec<ChannelWindow>,
 }
 
 impl HuStack {
@@ -53,7 +43,7 @@ impl HuStack {
             Ok(())
         })?;
         let channels = input.channels.iter().zip(&input.mean).zip(&input.std);
-        let channels = channels.map(|((channel, &mean), &std)| ChannelTransform::new(*channel, mean, std)).collect();
+        let channels = channels.map(|((channel, &mean), &std)| transform(*channel, mean, std)).collect();
         Ok(Self { planes, slices, extent, channels })
     }
 
@@ -68,7 +58,7 @@ pub fn air(input: &Input) -> Vec<f32> {
     let channels = input.channels.iter().zip(&input.mean).zip(&input.std);
     let air = channels.map(|((channel, &mean), &std)| {
         let mut x = [0.0];
-        ChannelTransform::new(*channel, mean, std).apply(&[AIR_HU], &mut x);
+        apply(&transform(*channel, mean, std), &[AIR_HU], &mut x);
         x[0]
     });
     air.collect()
@@ -77,17 +67,15 @@ pub fn air(input: &Input) -> Vec<f32> {
 /// Nothing is read below it (rule 1 of the model format clamps there).
 const AIR_HU: f32 = -1024.0;
 
-impl ChannelTransform {
-    fn new(channel: Channel, mean: f64, std: f64) -> Self {
-        let window = channel.window;
-        Self { slice_offset: channel.slice_offset, low: window.level - window.width / 2.0, width: window.width, mean, std }
-    }
+fn transform(channel: Channel, mean: f64, std: f64) -> ChannelWindow {
+    let window = channel.window;
+    ChannelWindow { slice_offset: channel.slice_offset, low: window.level - window.width / 2.0, width: window.width, mean, std }
+}
 
-    fn apply(self, plane: &[f32], dst: &mut [f32]) {
-        for (x, &hu) in dst.iter_mut().zip(plane) {
-            let v = ((f64::from(hu) - self.low) / self.width).clamp(0.0, 1.0);
-            *x = ((v - self.mean) / self.std) as f32;
-        }
+fn apply(window: &ChannelWindow, plane: &[f32], dst: &mut [f32]) {
+    for (x, &hu) in dst.iter_mut().zip(plane) {
+        let v = ((f64::from(hu) - window.low) / window.width).clamp(0.0, 1.0);
+        *x = ((v - window.mean) / window.std) as f32;
     }
 }
 
@@ -108,8 +96,12 @@ impl SliceSource for HuStack {
         let last = self.slices as i64 - 1;
         for (channel, plane) in self.channels.iter().zip(dst.chunks_exact_mut(self.extent.area())) {
             let neighbour = (index as i64).saturating_add(channel.slice_offset).clamp(0, last);
-            channel.apply(self.plane(neighbour as usize), plane);
+            apply(channel, self.plane(neighbour as usize), plane);
         }
+    }
+
+    fn hu(&self) -> Option<HuPlanes<'_>> {
+        Some(HuPlanes { planes: &self.planes, windows: &self.channels })
     }
 }
 

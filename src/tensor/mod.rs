@@ -2,7 +2,7 @@
 
 mod source;
 
-pub use source::SliceSource;
+pub use source::{ChannelWindow, HuPlanes, SliceSource};
 
 /// Height and width of a map, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,4 +12,33 @@ pub trait SliceSource: Sync {
     fn extent(&self) -> Extent;
     /// Writes slice `index` as [channels, height, width], row-major. Called from several threads.
     fn write_slice(&self, index: usize, dst: &mut [f32]);
+
+    /// The same slices before windowing, for devices that apply the windows themselves; none when the host made the channels.
+    fn hu(&self) -> Option<HuPlanes<'_>> {
+        None
+    }
+}
+
+/// The slices of a scan in HU, and what makes channels of them.
+#[derive(Clone, Copy, Debug)]
+pub struct HuPlanes<'a> {
+    /// [slices, height, width].
+    pub planes: &'a [f32],
+    /// One for each channel.
+    pub windows: &'a [ChannelWindow],
+}
+
+/// x = (clip((hu − low) / width, 0, 1) − mean) / std of the slice at an offset, which is clamped to the series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ChannelWindow {
+    /// Slices towards superior.
+    pub slice_offset: i64,
+    /// Lower edge, in HU.
+    pub low: f64,
+    /// Width, in HU.
+    pub width: f64,
+    /// Subtracted from the clipped value.
+    pub mean: f64,
+    /// Divides the rest.
+    pub std: f64,
 }

@@ -4,7 +4,6 @@
 
 mod air;
 mod arena;
-mod channels;
 mod pack;
 mod planar;
 mod program;

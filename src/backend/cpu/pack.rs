@@ -1,6 +1,6 @@
 //! Weights → packed weights: norms folded in float64, matrices in panels, 3×3 filters transformed, subnormals flushed. Done once per model.
 
-use super::channels::Channels;
+use crate::backend::channels::Channels;
 use super::program::{Cell, Op, Program, Stage};
 use crate::model::{Network, Step};
 use crate::weights::{DenseLayerWeights, Linear, Norm, RnnCell, Weights};

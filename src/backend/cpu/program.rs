@@ -1,6 +1,6 @@
 //! A network as the CPU runs it: each step with its padded shape, its place in the packed weights and its buffers.
 
-use super::channels::Channels;
+use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
 use radnet_kernels::cpu::attention::{AttentionShape, Weighting};
 use radnet_kernels::cpu::dense::DenseShape;

@@ -5,14 +5,14 @@ use radnet_kernels::cpu::layout::pad;
 /// A block's channels: `base` from the stem or transition, then `growth` for each layer; every one of these segments begins at a multiple
 /// of 16, so that a layer's output is whole panels. For DenseNet's own shapes nothing is padded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Channels {
-    pub(super) base: usize,
-    pub(super) growth: usize,
+pub(in crate::backend) struct Channels {
+    pub(in crate::backend) base: usize,
+    pub(in crate::backend) growth: usize,
 }
 
 impl Channels {
     /// Physical position of logical channel `c`.
-    pub(super) fn physical(self, c: usize) -> usize {
+    pub(in crate::backend) fn physical(self, c: usize) -> usize {
         match c.checked_sub(self.base) {
             None => c,
             Some(grown) => pad(self.base) + grown / self.growth * pad(self.growth) + grown % self.growth,
@@ -20,7 +20,7 @@ impl Channels {
     }
 
     /// Logical channel at physical position `p`, unless that is padding.
-    pub(super) fn logical(self, p: usize) -> Option<usize> {
+    pub(in crate::backend) fn logical(self, p: usize) -> Option<usize> {
         match p.checked_sub(pad(self.base)) {
             None => (p < self.base).then_some(p),
             Some(grown) => {
@@ -31,7 +31,7 @@ impl Channels {
     }
 
     /// Physical channels that hold the first `channels` logical ones, which end with a segment.
-    pub(super) fn padded(self, channels: usize) -> usize {
+    pub(in crate::backend) fn padded(self, channels: usize) -> usize {
         pad(self.base) + (channels - self.base) / self.growth.max(1) * pad(self.growth)
     }
 }
