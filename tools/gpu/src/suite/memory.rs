@@ -1,0 +1,47 @@
+//! Copies, clears and recorded graphs: what every other case stands on.
+
+use super::support::{Random, Workbench};
+use super::{Case, Checked};
+
+/// Byte counts around the width of a vector load, a line, a page; and odd ones.
+const SIZES: [usize; 8] = [1, 15, 16, 17, 127, 128, 4096, 100_003];
+
+pub(super) fn cases() -> Vec<Case> {
+    let copies =
+        SIZES.into_iter().map(|bytes| Case::new("memory", format!("there and back, {bytes} bytes"), move |gpu| there_and_back(gpu, bytes)));
+    let graph = Case::new("memory", "a recorded copy sees what the host wrote after recording", recorded);
+    copies.chain([graph]).collect()
+}
+
+type Gpu = std::sync::Arc<dyn radnet_kernels::cuda::Gpu>;
+
+fn there_and_back(gpu: &Gpu, bytes: usize) -> Result<Checked, String> {
+    let sent = Random::new(bytes as u64).bytes(bytes);
+    let mut bench = Workbench::new(gpu)?;
+    let memory = bench.upload_bytes(&sent)?;
+    equal(&bench.download_bytes(&memory)?, &sent)?;
+    let poisoned = bench.output(bytes)?;
+    equal(&bench.download_bytes(&poisoned)?, &vec![0xff; bytes])?;
+    bench.clear(&poisoned)?;
+    equal(&bench.download_bytes(&poisoned)?, &vec![0; bytes])?;
+    Ok(Checked::exact(3 * bytes))
+}
+
+fn recorded(gpu: &Gpu) -> Result<Checked, String> {
+    const BYTES: usize = 1000;
+    let mut bench = Workbench::new(gpu)?;
+    let (first, second) = (Random::new(1).bytes(BYTES), Random::new(2).bytes(BYTES));
+    let memory = bench.output(BYTES)?;
+    let results = bench.replayed_uploads(&memory, [&first, &second])?;
+    equal(&results[0], &first)?;
+    equal(&results[1], &second)?;
+    Ok(Checked::exact(2 * BYTES))
+}
+
+fn equal(got: &[u8], expected: &[u8]) -> Result<(), String> {
+    match got.iter().zip(expected).position(|(a, b)| a != b) {
+        _ if got.len() != expected.len() => Err(format!("{} bytes came back instead of {}", got.len(), expected.len())),
+        Some(at) => Err(format!("byte {at} of {} is {:#04x} instead of {:#04x}", expected.len(), got[at], expected[at])),
+        None => Ok(()),
+    }
+}
