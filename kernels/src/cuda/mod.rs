@@ -6,6 +6,8 @@
 
 pub mod element;
 pub mod gpu;
+mod queue;
 
 pub use element::Element;
 pub use gpu::{DeviceMemory, Gpu, GpuError, GpuErrorKind, GpuProperties, Graph, Launch, Span, Stream};
+pub use queue::{Idle, Pinned, Queue, Recorded};

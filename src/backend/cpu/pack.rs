@@ -1,7 +1,7 @@
 //! Weights → packed weights: norms folded in float64, matrices in panels, 3×3 filters transformed, subnormals flushed. Done once per model.
 
-use crate::backend::channels::Channels;
 use super::program::{Cell, Op, Program, Stage};
+use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
 use crate::weights::{DenseLayerWeights, Linear, Norm, RnnCell, Weights};
 use radnet_kernels::cpu::dense::DenseShape;
