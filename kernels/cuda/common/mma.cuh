@@ -15,7 +15,7 @@
 template <typename T>
 DEVICE void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], RADNET_HERE) {
     static_assert(sizeof(T) == 2, "tensor cores multiply f16 or bf16 here");
-    emulation::mma_m16n8k16(d, a, b, emulation::is_f16<T>(), RADNET_SITE("mma_m16n8k16"));
+    emulation::mma_m16n8k16(d, a, b, __is_same(T, f16), RADNET_SITE("mma_m16n8k16"));
 }
 
 #else
