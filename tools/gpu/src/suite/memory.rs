@@ -2,6 +2,8 @@
 
 use super::support::{Random, Workbench};
 use super::{Case, Checked};
+use radnet_kernels::cuda::{DeviceMemory, GpuError, Queue};
+use std::sync::Arc;
 
 /// Byte counts around the width of a vector load, a line, a page; and odd ones.
 const SIZES: [usize; 8] = [1, 15, 16, 17, 127, 128, 4096, 100_003];
@@ -13,7 +15,7 @@ pub(super) fn cases() -> Vec<Case> {
     copies.chain([graph]).collect()
 }
 
-type Gpu = std::sync::Arc<dyn radnet_kernels::cuda::Gpu>;
+type Gpu = Arc<dyn radnet_kernels::cuda::Gpu>;
 
 fn there_and_back(gpu: &Gpu, bytes: usize) -> Result<Checked, String> {
     let sent = Random::new(bytes as u64).bytes(bytes);
@@ -29,12 +31,22 @@ fn there_and_back(gpu: &Gpu, bytes: usize) -> Result<Checked, String> {
 
 fn recorded(gpu: &Gpu) -> Result<Checked, String> {
     const BYTES: usize = 1000;
-    let mut bench = Workbench::new(gpu)?;
-    let (first, second) = (Random::new(1).bytes(BYTES), Random::new(2).bytes(BYTES));
-    let memory = bench.output(BYTES)?;
-    let results = bench.replayed_uploads(&memory, [&first, &second])?;
-    equal(&results[0], &first)?;
-    equal(&results[1], &second)?;
+    let words = |error: GpuError| error.message;
+    let mut queue = Queue::new(gpu).map_err(words)?;
+    let memory = Arc::new(DeviceMemory::new(gpu, BYTES).map_err(words)?);
+    let sent = Arc::new(queue.pinned(BYTES).map_err(words)?);
+    let back = Arc::new(queue.pinned(BYTES).map_err(words)?);
+    let copies = |queue: &mut Queue| {
+        queue.upload(memory.all(), &sent, 0)?;
+        queue.download(&back, 0, memory.all())
+    };
+    let recording = queue.record(vec![Arc::clone(&memory)], vec![Arc::clone(&sent), Arc::clone(&back)], copies).map_err(words)?;
+    for seed in [1, 2] {
+        let content = Random::new(seed).bytes(BYTES);
+        sent.write(&mut queue.finish().map_err(words)?).map_err(words)?.copy_from_slice(&content);
+        queue.replay(&recording).map_err(words)?;
+        equal(back.read(&queue.finish().map_err(words)?).map_err(words)?, &content)?;
+    }
     Ok(Checked::exact(2 * BYTES))
 }
 
