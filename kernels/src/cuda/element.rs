@@ -34,6 +34,11 @@ impl Element {
         }
     }
 
+    /// One of the names of a kernel's entry points, in the order of [`Element::ALL`].
+    pub(super) fn pick(self, names: [&'static str; 3]) -> &'static str {
+        names[self as usize]
+    }
+
     /// The nearest value that the type holds; infinite when there is none.
     pub fn round(self, value: f64) -> f64 {
         match self {

@@ -4,10 +4,17 @@
 //! hold each kernel's arguments, its packed weights and its choice of tiles; their entry points check every span against its memory, so that
 //! they are safe to call.
 
+mod arguments;
+pub mod attention;
 pub mod element;
 pub mod gpu;
+pub mod linear;
 mod queue;
+pub mod recurrent;
+pub mod segmentation;
+pub mod stem;
 
+pub use arguments::Slices;
 pub use element::Element;
 pub use gpu::{DeviceMemory, Gpu, GpuError, GpuErrorKind, GpuProperties, Graph, Launch, Span, Stream};
 pub use queue::{Idle, Pinned, Queue, Recorded};
