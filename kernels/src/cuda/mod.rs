@@ -6,13 +6,16 @@
 
 mod arguments;
 pub mod attention;
+pub mod dense;
 pub mod element;
 pub mod gpu;
 pub mod linear;
+pub mod packing;
 mod queue;
 pub mod recurrent;
 pub mod segmentation;
 pub mod stem;
+pub mod transition;
 
 pub use arguments::Slices;
 pub use element::Element;

@@ -1,0 +1,181 @@
+//! A transition on a device: norm·ReLU, average pool 2×2/2, 1×1, from one block's slab to the first channels of the next.
+//!
+//! The pool commutes with the convolution and goes first. Norm, ReLU and pool are float32; the pooled value is rounded to the element once.
+//! Layouts: norm float32 `scale[K]`, `shift[K]`; conv `[N][K]` in [`Element`]; K and N are physical channels, multiples of 16, padding is zero.
+
+use super::gpu::{GpuError, GpuErrorKind, Launch, Result, Span, Stream};
+use super::packing::{ChannelMap, Norm, begin, finite, pad};
+use super::{Element, packing};
+
+/// Output positions and output channels of a block of threads.
+const POSITIONS: usize = 64;
+const OUTPUTS: usize = 64;
+const THREADS: u32 = 128;
+/// Dynamic shared memory: three stages of four slab rows for each position, 64 rows of weights and their norm.
+const SHARED: usize = 3 * (5 * 64 * 64 + 256);
+
+/// Shapes of a transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransitionShape {
+    /// How activations and weights are stored.
+    pub element: Element,
+    /// Rows before the pool, at least 2.
+    pub height: usize,
+    /// Columns before the pool, at least 2.
+    pub width: usize,
+    /// Physical channels read.
+    pub in_channels: usize,
+    /// Elements from pixel to pixel of the slab read.
+    pub src_stride: usize,
+    /// Channels written, padded to 16.
+    pub out_channels: usize,
+    /// Elements from pixel to pixel of the slab written.
+    pub dst_stride: usize,
+}
+
+/// Where a packed transition lies in the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransitionLayer {
+    norm: u32,
+    conv: u32,
+}
+
+/// The kernel's arguments.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct TransitionArguments {
+    src: u64,
+    dst: u64,
+    weights: u64,
+    count: u64,
+    norm: u32,
+    conv: u32,
+    height: u32,
+    width: u32,
+    in_channels: u32,
+    src_stride: u32,
+    out_channels: u32,
+    dst_stride: u32,
+}
+
+/// The device memory of a launch.
+#[derive(Clone, Copy, Debug)]
+pub struct TransitionBuffers<'a> {
+    /// \[slices\]\[height · width\]\[src_stride\].
+    pub src: Span<'a>,
+    /// \[slices\]\[(height / 2) · (width / 2)\]\[dst_stride\].
+    pub dst: Span<'a>,
+    /// The packed weights.
+    pub weights: Span<'a>,
+    /// One u32: the slices that are to be done, at most `slices`.
+    pub count: Span<'a>,
+    /// Slices of both slabs.
+    pub slices: usize,
+}
+
+impl TransitionShape {
+    /// Appends the weights; `conv` is \[outputs, inputs\] over logical channels, which `channels` places.
+    ///
+    /// # Panics
+    /// When the weights do not fit to the shape.
+    pub fn pack(&self, norm: &Norm<'_>, conv: &[f32], channels: ChannelMap<'_>, to: &mut Vec<u8>) -> TransitionLayer {
+        let inputs = norm.scale.len();
+        assert!(conv.len().is_multiple_of(inputs) && pad(conv.len() / inputs) == self.out_channels);
+        let norm = norm.pack(Element::F32, self.in_channels, channels, to);
+        let at = begin(to);
+        for n in 0..self.out_channels {
+            let row = conv.get(n * inputs..(n + 1) * inputs);
+            let weight = |p| row.and_then(|row| channels(p).map(|c| f64::from(row[c]))).unwrap_or(0.0);
+            self.element.encode((0..self.in_channels).map(|p| finite(self.element, weight(p))), to);
+        }
+        begin(to);
+        TransitionLayer { norm, conv: at }
+    }
+
+    /// Positions after the pool.
+    pub fn positions(&self) -> usize {
+        (self.height / 2) * (self.width / 2)
+    }
+
+    /// Multiply-adds times two on one slice.
+    pub fn flop(&self) -> u64 {
+        2 * (self.positions() * self.in_channels * self.out_channels) as u64
+    }
+
+    /// Queues the transition.
+    ///
+    /// # Errors
+    /// `Failed` when a buffer is too small for the shape, or from the launch.
+    pub fn launch(&self, stream: &mut dyn Stream, layer: &TransitionLayer, buffers: &TransitionBuffers<'_>) -> Result<()> {
+        self.check(layer, buffers)?;
+        let arguments = TransitionArguments {
+            src: buffers.src.address(),
+            dst: buffers.dst.address(),
+            weights: buffers.weights.address(),
+            count: buffers.count.address(),
+            norm: layer.norm,
+            conv: layer.conv,
+            height: self.height as u32,
+            width: self.width as u32,
+            in_channels: self.in_channels as u32,
+            src_stride: self.src_stride as u32,
+            out_channels: self.out_channels as u32,
+            dst_stride: self.dst_stride as u32,
+        };
+        let positions = (self.positions() * buffers.slices).div_ceil(POSITIONS);
+        let launch = Launch {
+            kernel: match self.element {
+                Element::F16 => "transition_f16",
+                Element::Bf16 => "transition_bf16",
+                Element::F32 => "transition_f32",
+            },
+            grid: [positions as u32, self.out_channels.div_ceil(OUTPUTS) as u32, 1],
+            block: THREADS,
+            cluster: 1,
+            shared_bytes: SHARED as u32,
+            arguments: arguments.bytes(),
+            overlaps: true,
+        };
+        // SAFETY: `check` found both slabs, the weights and the count inside their spans; the kernel touches nothing else, and the spans' owner
+        // keeps them until the stream is done.
+        unsafe { stream.launch(&launch) }
+    }
+
+    fn check(&self, layer: &TransitionLayer, buffers: &TransitionBuffers<'_>) -> Result<()> {
+        let refuse = |what: &str| Err(GpuError::new(GpuErrorKind::Failed, format!("transition: {what}")));
+        let counts = [self.in_channels, self.src_stride, self.out_channels, self.dst_stride];
+        let strides = self.in_channels <= self.src_stride && self.out_channels <= self.dst_stride;
+        if self.height < 2 || self.width < 2 || !strides || counts.iter().any(|c| *c == 0 || !c.is_multiple_of(packing::CHANNELS)) {
+            return refuse("a channel count is no multiple of 16, or the map is too small");
+        }
+        let slab = |pixels: usize, stride: usize, span: Span<'_>| {
+            let elements = buffers.slices.checked_mul(pixels).and_then(|n| n.checked_mul(stride * self.element.bytes()));
+            elements.is_some_and(|bytes| bytes <= span.bytes()) && buffers.slices * pixels <= i32::MAX as usize
+        };
+        if !slab(self.height * self.width, self.src_stride, buffers.src) || !slab(self.positions(), self.dst_stride, buffers.dst) {
+            return refuse("a slab is too small");
+        }
+        if buffers.count.bytes() < 4 || buffers.slices == 0 {
+            return refuse("the count of slices is missing or zero");
+        }
+        let weights = buffers.weights.bytes();
+        let inside = |at: u32, len: usize| at.is_multiple_of(16) && at as usize + len <= weights;
+        let conv = self.out_channels * self.in_channels * self.element.bytes();
+        if !inside(layer.norm, 2 * self.in_channels * 4) || !inside(layer.conv, conv) {
+            return refuse("the weights reach past their buffer");
+        }
+        Ok(())
+    }
+}
+
+impl TransitionArguments {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the struct is `repr(C)` of four u64 and eight u32, without padding.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Self>()) }
+    }
+}
+
+/// Bytes of the arguments: what the device's side must agree to.
+pub fn argument_bytes() -> usize {
+    size_of::<TransitionArguments>()
+}
