@@ -9,7 +9,8 @@ mod tile;
 
 pub use tile::{DenseTile, Split};
 
-use super::gpu::{GpuError, GpuErrorKind, Launch, Result, Span, Stream};
+use super::arguments::{Geometry, Slices, address, arguments, launch, narrow};
+use super::gpu::{GpuError, GpuErrorKind, Result, Span, Stream};
 use super::packing::{ChannelMap, Norm, begin, finite, pad};
 use super::{Element, GpuProperties};
 
@@ -62,22 +63,22 @@ pub struct DenseLayer {
     out_offset: u32,
 }
 
-/// The kernel's arguments.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct DenseArguments {
-    slab: u64,
-    weights: u64,
-    count: u64,
-    height: u32,
-    width: u32,
-    stride: u32,
-    mid: u32,
-    growth: u32,
-    tile_rows: u32,
-    tile_columns: u32,
-    layers: u32,
-    layer: [DenseLayer; LAYERS_PER_LAUNCH],
+arguments! {
+    /// The twin of `DenseArguments` in `dense.cu`.
+    struct DenseArguments {
+        slab: u64,
+        weights: u64,
+        count: u64,
+        height: u32,
+        width: u32,
+        stride: u32,
+        mid: u32,
+        growth: u32,
+        tile_rows: u32,
+        tile_columns: u32,
+        layers: u32,
+        layer: [DenseLayer; LAYERS_PER_LAUNCH],
+    }
 }
 
 /// The device memory of a launch.
@@ -87,10 +88,8 @@ pub struct DenseBuffers<'a> {
     pub slab: Span<'a>,
     /// The packed weights.
     pub weights: Span<'a>,
-    /// One u32: the slices that are to be done, at most `slices`.
-    pub count: Span<'a>,
     /// Slices of the slab.
-    pub slices: usize,
+    pub slices: Slices<'a>,
 }
 
 impl DenseShape {
@@ -163,35 +162,34 @@ impl DenseShape {
     /// `Failed` when a buffer is too small for the shape, or from the launch.
     pub fn launch(&self, stream: &mut dyn Stream, tile: &DenseTile, layers: &[DenseLayer], buffers: &DenseBuffers<'_>) -> Result<()> {
         self.check(tile, layers, buffers)?;
+        let slices = buffers.slices.capacity;
+        let slab = slices.saturating_mul(self.height * self.width * self.stride * self.element.bytes());
         for layers in layers.chunks(tile.layers) {
             let mut arguments = DenseArguments {
-                slab: buffers.slab.address(),
+                slab: address(buffers.slab, slab, "the slab of dense layers")?,
                 weights: buffers.weights.address(),
-                count: buffers.count.address(),
-                height: self.height as u32,
-                width: self.width as u32,
-                stride: self.stride as u32,
-                mid: self.mid as u32,
-                growth: self.growth as u32,
-                tile_rows: tile.rows as u32,
-                tile_columns: tile.columns as u32,
-                layers: layers.len() as u32,
+                count: buffers.slices.count()?,
+                height: narrow(self.height, "rows")?,
+                width: narrow(self.width, "columns")?,
+                stride: narrow(self.stride, "channels")?,
+                mid: narrow(self.mid, "channels between convolutions")?,
+                growth: narrow(self.growth, "growth")?,
+                tile_rows: narrow(tile.rows, "rows of a tile")?,
+                tile_columns: narrow(tile.columns, "columns of a tile")?,
+                layers: narrow(layers.len(), "layers")?,
                 layer: [DenseLayer::default(); LAYERS_PER_LAUNCH],
             };
             arguments.layer[..layers.len()].copy_from_slice(layers);
-            let tiles = tile.tiles(self) as u32;
-            let launch = Launch {
-                kernel: tile.kernel(self.element),
-                grid: [tiles, buffers.slices as u32, 1],
+            let tiles = narrow(tile.tiles(self), "tiles")?;
+            let geometry = Geometry {
+                grid: [tiles, narrow(slices, "slices")?, 1],
                 block: THREADS,
                 cluster: if layers.len() > 1 { tiles } else { 1 },
-                shared_bytes: tile.shared_bytes(self.element) as u32,
-                arguments: arguments.bytes(),
-                overlaps: true,
+                shared_bytes: narrow(tile.shared_bytes(self.element), "shared memory")?,
             };
-            // SAFETY: `check` found the slab, the weights of every layer and the count inside their spans; the kernel reads and writes nothing
-            // else, and the spans' owner keeps them until the stream is done.
-            unsafe { stream.launch(&launch)? };
+            // SAFETY: the slab, the weights of every layer and the count lie inside their spans; the kernel reads and writes nothing else, and
+            // the spans' owner keeps them until the stream is done.
+            unsafe { launch(stream, tile.kernel(self.element), geometry, &arguments)? };
         }
         Ok(())
     }
@@ -202,13 +200,7 @@ impl DenseShape {
         if self.height == 0 || self.width == 0 || counts.iter().any(|c| *c == 0 || !c.is_multiple_of(16)) {
             return refuse("a channel count is no multiple of 16, or the map is empty");
         }
-        let elements = buffers.slices.checked_mul(self.height * self.width).and_then(|n| n.checked_mul(self.stride));
-        if elements.is_none_or(|n| n * self.element.bytes() > buffers.slab.bytes()) || self.height * self.width > i32::MAX as usize {
-            return refuse("the slab is too small");
-        }
-        if buffers.count.bytes() < 4 || buffers.slices == 0 || buffers.slices > 65535 {
-            return refuse("the count of slices is missing or not 1 to 65535");
-        }
+        narrow(self.height * self.width, "positions of a map")?;
         if layers.iter().any(|layer| !self.holds(layer, buffers.weights.bytes())) {
             return refuse("a layer reaches past the weights or the slab");
         }
@@ -217,16 +209,4 @@ impl DenseShape {
         }
         Ok(())
     }
-}
-
-impl DenseArguments {
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the struct is `repr(C)` of integers, without padding (three u64, then an even number of u32).
-        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Self>()) }
-    }
-}
-
-/// Bytes of the arguments, by kernel: what the device's side must agree to.
-pub fn argument_bytes() -> usize {
-    size_of::<DenseArguments>()
 }

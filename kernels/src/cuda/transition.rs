@@ -3,7 +3,8 @@
 //! The pool commutes with the convolution and goes first. Norm, ReLU and pool are float32; the pooled value is rounded to the element once.
 //! Layouts: norm float32 `scale[K]`, `shift[K]`; conv `[N][K]` in [`Element`]; K and N are physical channels, multiples of 16, padding is zero.
 
-use super::gpu::{GpuError, GpuErrorKind, Launch, Result, Span, Stream};
+use super::arguments::{Geometry, Slices, address, arguments, launch, narrow};
+use super::gpu::{GpuError, GpuErrorKind, Result, Span, Stream};
 use super::packing::{ChannelMap, Norm, begin, finite, pad};
 use super::{Element, packing};
 
@@ -40,22 +41,22 @@ pub struct TransitionLayer {
     conv: u32,
 }
 
-/// The kernel's arguments.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct TransitionArguments {
-    src: u64,
-    dst: u64,
-    weights: u64,
-    count: u64,
-    norm: u32,
-    conv: u32,
-    height: u32,
-    width: u32,
-    in_channels: u32,
-    src_stride: u32,
-    out_channels: u32,
-    dst_stride: u32,
+arguments! {
+    /// The twin of `TransitionArguments` in `transition.cu`.
+    struct TransitionArguments {
+        src: u64,
+        dst: u64,
+        weights: u64,
+        count: u64,
+        norm: u32,
+        conv: u32,
+        height: u32,
+        width: u32,
+        in_channels: u32,
+        src_stride: u32,
+        out_channels: u32,
+        dst_stride: u32,
+    }
 }
 
 /// The device memory of a launch.
@@ -67,10 +68,8 @@ pub struct TransitionBuffers<'a> {
     pub dst: Span<'a>,
     /// The packed weights.
     pub weights: Span<'a>,
-    /// One u32: the slices that are to be done, at most `slices`.
-    pub count: Span<'a>,
     /// Slices of both slabs.
-    pub slices: usize,
+    pub slices: Slices<'a>,
 }
 
 impl TransitionShape {
@@ -107,58 +106,49 @@ impl TransitionShape {
     /// # Errors
     /// `Failed` when a buffer is too small for the shape, or from the launch.
     pub fn launch(&self, stream: &mut dyn Stream, layer: &TransitionLayer, buffers: &TransitionBuffers<'_>) -> Result<()> {
-        self.check(layer, buffers)?;
+        self.check(layer, buffers.weights.bytes())?;
+        let slices = buffers.slices.capacity;
+        let (before, after) = (slices.saturating_mul(self.height * self.width), slices.saturating_mul(self.positions()));
+        narrow(before, "positions before a transition")?;
+        let bytes = |positions: usize, stride: usize| positions.saturating_mul(stride * self.element.bytes());
         let arguments = TransitionArguments {
-            src: buffers.src.address(),
-            dst: buffers.dst.address(),
+            src: address(buffers.src, bytes(before, self.src_stride), "the slab before a transition")?,
+            dst: address(buffers.dst, bytes(after, self.dst_stride), "the slab after a transition")?,
             weights: buffers.weights.address(),
-            count: buffers.count.address(),
+            count: buffers.slices.count()?,
             norm: layer.norm,
             conv: layer.conv,
-            height: self.height as u32,
-            width: self.width as u32,
-            in_channels: self.in_channels as u32,
-            src_stride: self.src_stride as u32,
-            out_channels: self.out_channels as u32,
-            dst_stride: self.dst_stride as u32,
+            height: narrow(self.height, "rows")?,
+            width: narrow(self.width, "columns")?,
+            in_channels: narrow(self.in_channels, "channels")?,
+            src_stride: narrow(self.src_stride, "channels")?,
+            out_channels: narrow(self.out_channels, "channels")?,
+            dst_stride: narrow(self.dst_stride, "channels")?,
         };
-        let positions = (self.positions() * buffers.slices).div_ceil(POSITIONS);
-        let launch = Launch {
-            kernel: match self.element {
-                Element::F16 => "transition_f16",
-                Element::Bf16 => "transition_bf16",
-                Element::F32 => "transition_f32",
-            },
-            grid: [positions as u32, self.out_channels.div_ceil(OUTPUTS) as u32, 1],
+        let kernel = match self.element {
+            Element::F16 => "transition_f16",
+            Element::Bf16 => "transition_bf16",
+            Element::F32 => "transition_f32",
+        };
+        let outputs = narrow(self.out_channels.div_ceil(OUTPUTS), "channels")?;
+        let geometry = Geometry {
+            grid: [narrow(after.div_ceil(POSITIONS), "positions")?, outputs, 1],
             block: THREADS,
             cluster: 1,
             shared_bytes: SHARED as u32,
-            arguments: arguments.bytes(),
-            overlaps: true,
         };
-        // SAFETY: `check` found both slabs, the weights and the count inside their spans; the kernel touches nothing else, and the spans' owner
-        // keeps them until the stream is done.
-        unsafe { stream.launch(&launch) }
+        // SAFETY: both slabs, the weights and the count lie inside their spans; the kernel touches nothing else, and the spans' owner keeps
+        // them until the stream is done.
+        unsafe { launch(stream, kernel, geometry, &arguments) }
     }
 
-    fn check(&self, layer: &TransitionLayer, buffers: &TransitionBuffers<'_>) -> Result<()> {
+    fn check(&self, layer: &TransitionLayer, weights: usize) -> Result<()> {
         let refuse = |what: &str| Err(GpuError::new(GpuErrorKind::Failed, format!("transition: {what}")));
         let counts = [self.in_channels, self.src_stride, self.out_channels, self.dst_stride];
         let strides = self.in_channels <= self.src_stride && self.out_channels <= self.dst_stride;
         if self.height < 2 || self.width < 2 || !strides || counts.iter().any(|c| *c == 0 || !c.is_multiple_of(packing::CHANNELS)) {
             return refuse("a channel count is no multiple of 16, or the map is too small");
         }
-        let slab = |pixels: usize, stride: usize, span: Span<'_>| {
-            let elements = buffers.slices.checked_mul(pixels).and_then(|n| n.checked_mul(stride * self.element.bytes()));
-            elements.is_some_and(|bytes| bytes <= span.bytes()) && buffers.slices * pixels <= i32::MAX as usize
-        };
-        if !slab(self.height * self.width, self.src_stride, buffers.src) || !slab(self.positions(), self.dst_stride, buffers.dst) {
-            return refuse("a slab is too small");
-        }
-        if buffers.count.bytes() < 4 || buffers.slices == 0 {
-            return refuse("the count of slices is missing or zero");
-        }
-        let weights = buffers.weights.bytes();
         let inside = |at: u32, len: usize| at.is_multiple_of(16) && at as usize + len <= weights;
         let conv = self.out_channels * self.in_channels * self.element.bytes();
         if !inside(layer.norm, 2 * self.in_channels * 4) || !inside(layer.conv, conv) {
@@ -166,16 +156,4 @@ impl TransitionShape {
         }
         Ok(())
     }
-}
-
-impl TransitionArguments {
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: the struct is `repr(C)` of four u64 and eight u32, without padding.
-        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Self>()) }
-    }
-}
-
-/// Bytes of the arguments: what the device's side must agree to.
-pub fn argument_bytes() -> usize {
-    size_of::<TransitionArguments>()
 }
