@@ -1,7 +1,9 @@
 //! A model made ready on a device: immutable, shared by any number of sessions.
 
-use crate::backend::cpu::{CpuBackend, CpuOptions, PackedCache, StageTime};
-use crate::backend::{Backend, BackendInfo};
+mod placement;
+
+use crate::backend::cuda::Gpu;
+use crate::backend::{Backend, BackendInfo, StageTime};
 use crate::session::Session;
 use crate::weights::Model;
 use crate::{Error, ErrorKind, Result};
@@ -12,7 +14,7 @@ use std::sync::Arc;
 /// Where to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// The best device there is.
+    /// The first GPU that can be used, else the processor; [`Engine::fallback`] says why not the GPU.
     #[default]
     Auto,
     /// The host's processor.
@@ -78,8 +80,9 @@ impl FromStr for Precision {
 /// A model on a device, with the threads that run it.
 pub struct Engine {
     model: Arc<Model>,
-    backend: CpuBackend,
+    backend: Box<dyn Backend>,
     pool: Arc<rayon::ThreadPool>,
+    fallback: Option<String>,
 }
 
 impl Engine {
@@ -89,6 +92,7 @@ impl Engine {
             model: Arc::new(model),
             device: Device::Auto,
             precision: Precision::Auto,
+            gpu: None,
             threads: None,
             pool: None,
             isa: None,
@@ -106,6 +110,11 @@ impl Engine {
     /// Device, instruction set, precision and threads, as results name them.
     pub fn info(&self) -> BackendInfo {
         self.backend.info()
+    }
+
+    /// Why an automatic device is the processor although this machine has an NVIDIA driver; none when nothing was expected of a GPU.
+    pub fn fallback(&self) -> Option<&str> {
+        self.fallback.as_deref()
     }
 
     /// The pool that inference runs on; decoding a series may use it too.
@@ -132,6 +141,7 @@ pub struct EngineBuilder {
     model: Arc<Model>,
     device: Device,
     precision: Precision,
+    gpu: Option<Arc<dyn Gpu>>,
     threads: Option<usize>,
     pool: Option<Arc<rayon::ThreadPool>>,
     isa: Option<String>,
@@ -155,6 +165,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Runs on this GPU, opened by the host, whatever `device` says; several engines may share one.
+    #[must_use]
+    pub fn gpu(mut self, gpu: Arc<dyn Gpu>) -> Self {
+        self.gpu = Some(gpu);
+        self
+    }
+
     /// Worker threads of the engine's own pool; none means what affinity and cgroup quota allow.
     #[must_use]
     pub fn threads(mut self, threads: Option<usize>) -> Self {
@@ -169,7 +186,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Forces an instruction set by name ("avx512", "avx2", "portable"), for tests and comparisons; results do not depend on it.
+    /// Forces an instruction set by name ("avx512", "avx2", "portable"), for tests and comparisons; results do not depend on it. An automatic
+    /// device is then the processor.
     #[must_use]
     pub fn isa(mut self, isa: Option<String>) -> Self {
         self.isa = isa;
@@ -203,28 +221,12 @@ impl EngineBuilder {
     /// # Errors
     /// `device` when the device, the precision on it or the instruction set cannot be had; `out_of_memory`; `bad_model`.
     pub fn build(self) -> Result<Engine> {
-        if let Device::Cuda(index) = self.device {
-            return Err(Error::new(ErrorKind::Device, format!("cuda:{index}: this build has no CUDA backend; use --device cpu or auto")));
-        }
-        if !matches!(self.precision, Precision::Auto | Precision::Fp32) {
-            let message = format!("precision {}: the CPU backend computes in fp32 only", self.precision.name());
-            return Err(Error::new(ErrorKind::Device, message));
-        }
-        let pool = match self.pool {
-            Some(pool) => pool,
+        let pool = match &self.pool {
+            Some(pool) => Arc::clone(pool),
             None => Arc::new(own_pool(self.threads)?),
         };
-        let cache = self.cache_dir.map(|directory| PackedCache { directory, model_sha256: self.model.sha256.clone() });
-        let options = CpuOptions {
-            pool: Some(Arc::clone(&pool)),
-            isa: self.isa,
-            cache,
-            measure: self.measure,
-            air: self.skip_air.then(|| crate::preprocess::air(&self.model.config.input)),
-            ..CpuOptions::default()
-        };
-        let backend = CpuBackend::new(&self.model.network, &self.model.weights, options)?;
-        Ok(Engine { model: self.model, backend, pool })
+        let (backend, fallback) = self.place(&pool)?;
+        Ok(Engine { model: self.model, backend, pool, fallback })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod channels;
 pub mod cpu;
+pub mod cuda;
 pub mod reference;
 
 use crate::Result;
@@ -36,6 +37,21 @@ pub struct BackendInfo {
     pub threads: usize,
 }
 
+/// One step's share of the work since the last reset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageTime {
+    /// "stem", "block 1 layer 3", "transition 2", "attention", "recurrent 0", "classifier".
+    pub name: String,
+    /// Time spent in it, summed over threads on the CPU, in nanoseconds.
+    pub ns: u64,
+    /// How often it ran, counted in slices (scans for the recurrence and the classifier).
+    pub runs: u64,
+    /// Floating-point operations of one run as a direct convolution counts them.
+    pub flop: u64,
+    /// Bytes of activations and weights that one run must move at the least.
+    pub bytes: u64,
+}
+
 /// A network made ready on a device; immutable and shared by sessions.
 pub trait Backend: Send + Sync {
     /// What it is.
@@ -45,6 +61,11 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// `out_of_memory` when the device refuses.
     fn session(&self) -> Result<Box<dyn BackendSession + '_>>;
+
+    /// What each step cost since the last call; empty unless the backend was made to measure.
+    fn stage_times(&self) -> Vec<StageTime> {
+        Vec::new()
+    }
 }
 
 /// Runs scans one after the other.

@@ -84,6 +84,17 @@ pub trait Gpu: Send + Sync + fmt::Debug {
     /// What it is.
     fn properties(&self) -> &GpuProperties;
 
+    /// What results call it: "cuda:1".
+    fn label(&self) -> String {
+        "cuda:0".to_owned()
+    }
+
+    /// Which of the kernels it runs: "sm_90a".
+    fn isa(&self) -> String {
+        let (major, minor) = self.properties().compute_capability;
+        format!("sm_{major}{minor}")
+    }
+
     /// Global memory, at least 256-byte aligned, contents undefined.
     ///
     /// # Errors

@@ -13,10 +13,9 @@ mod stages;
 mod store;
 mod tiers;
 
-pub use stages::StageTime;
 pub use tiers::{Tier, kernels, tiers};
 
-use super::{Backend, BackendInfo, BackendSession, ScanMaps};
+use super::{Backend, BackendInfo, BackendSession, ScanMaps, StageTime};
 use crate::model::Network;
 use crate::tensor::Extent;
 use crate::weights::Weights;
@@ -51,7 +50,7 @@ pub struct CpuOptions {
     pub air: Option<Vec<f32>>,
     /// Keeps packed weights in a file, so that the next start maps them instead of packing; without it no file is touched.
     pub cache: Option<PackedCache>,
-    /// Whether to measure stages for [`CpuBackend::stage_times`].
+    /// Whether to measure stages for [`Backend::stage_times`].
     pub measure: bool,
 }
 
@@ -109,11 +108,6 @@ impl CpuBackend {
             slice_vector: network.slice_vector,
             classes: network.classes,
         })
-    }
-
-    /// What each step cost since the last call, empty unless `measure` was set.
-    pub fn stage_times(&self) -> Vec<StageTime> {
-        self.clocks.as_ref().map_or_else(Vec::new, |c| c.take(&self.program))
     }
 
     /// The arena of a worker, buffer by buffer.
@@ -178,5 +172,9 @@ impl Backend for CpuBackend {
 
     fn session(&self) -> Result<Box<dyn BackendSession + '_>> {
         Ok(Box::new(session::CpuSession::new(self)?))
+    }
+
+    fn stage_times(&self) -> Vec<StageTime> {
+        self.clocks.as_ref().map_or_else(Vec::new, |c| c.take(&self.program))
     }
 }

@@ -1,23 +1,9 @@
 //! Where the time goes: what each step of the program costs, measured only when asked for.
 
 use super::program::{Op, Program, Slab};
+use crate::backend::StageTime;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-
-/// One step's share of the work since the last reset.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StageTime {
-    /// "stem", "block 1 layer 3", "transition 2", "attention", "recurrent 0", "classifier".
-    pub name: String,
-    /// Time spent in it, summed over threads, in nanoseconds.
-    pub ns: u64,
-    /// How often it ran, counted in slices (scans for the recurrence and the classifier).
-    pub runs: u64,
-    /// Floating-point operations of one run as a direct convolution counts them.
-    pub flop: u64,
-    /// Bytes of activations and weights that one run must move at the least.
-    pub bytes: u64,
-}
 
 /// Counters beside a program's stages.
 #[derive(Debug)]

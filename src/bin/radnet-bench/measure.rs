@@ -1,10 +1,10 @@
 //! The repetitions.
 
 use crate::args::{Arguments, Setup};
+use crate::console::tell_fallback;
 use crate::environment::Environment;
 use crate::input::Scan;
-use radnet::backend::BackendInfo;
-use radnet::backend::cpu::StageTime;
+use radnet::backend::{BackendInfo, StageTime};
 use radnet::engine::Engine;
 use radnet::model::Network;
 use radnet::report::ModelInfo;
@@ -66,6 +66,7 @@ impl Measurement {
         let start = Instant::now();
         let builder = Engine::builder(model).device(arguments.device).precision(arguments.precision).threads(arguments.threads);
         let engine = builder.isa(environment.isa.clone()).cache_dir(cache_dir).measure(true).build()?;
+        tell_fallback(&engine);
         let mut session = engine.session()?;
         let load = read + start.elapsed();
         let mut runner = Runner { engine: &engine, session: &mut session, scan: &scan, epoch: start };

@@ -6,7 +6,7 @@ use crate::measure::Measurement;
 use crate::rss;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
-use radnet::backend::cpu::StageTime;
+use radnet::backend::StageTime;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -49,7 +49,7 @@ pub(crate) struct Summary {
 #[derive(serde::Serialize)]
 struct Stage {
     name: String,
-    /// Time in it over all threads, divided by their number: its share of the scan's time.
+    /// Its share of the scan's time: on a CPU, time in it over all threads, divided by their number; on a GPU, time between its events.
     median_ms: f64,
     /// As a direct convolution counts them.
     gflop: f64,
@@ -174,8 +174,10 @@ fn steps(m: &Measurement, group: impl Fn(&str) -> &str) -> Vec<Stage> {
             None => ranges.push((group(&step.name), index..index + 1)),
         }
     }
+    // A GPU's steps are timed by its own clock, one after the other.
+    let workers = if m.info.device == "cpu" { m.info.threads } else { 1 };
     let stage = |(name, range): (&str, Range<usize>)| {
-        let time = |steps: &[StageTime]| steps[range.clone()].iter().map(|s| s.ns as f64).sum::<f64>() / (1e6 * m.info.threads as f64);
+        let time = |steps: &[StageTime]| steps[range.clone()].iter().map(|s| s.ns as f64).sum::<f64>() / (1e6 * workers as f64);
         let sum = |value: &dyn Fn(&StageTime) -> u64| first.steps[range.clone()].iter().map(|s| (value(s) * s.runs) as f64).sum::<f64>();
         Stage {
             name: name.to_owned(),

@@ -1,5 +1,6 @@
 //! The engine as the command line asks for it.
 
+use crate::console::tell_fallback;
 use crate::environment::Environment;
 use clap::Args;
 use radnet::Result;
@@ -14,7 +15,7 @@ pub(crate) struct EngineArguments {
     /// Where to run: auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub(crate) device: Device,
-    /// Arithmetic: auto, fp32, bf16, fp16 or int8; auto is fp32 on the CPU
+    /// Arithmetic: auto, fp32, bf16, fp16 or int8; auto is fp16 on a GPU and fp32 on the CPU
     #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = precision)]
     pub(crate) precision: Precision,
     /// Worker threads [default: the CPUs that affinity and cgroup quota allow]
@@ -30,13 +31,15 @@ impl EngineArguments {
     pub(crate) fn open(&self, model: &Path, environment: &Environment, known: &mut ModelInfo) -> Result<Engine> {
         let model = Model::open(model)?;
         *known = model_info(&model);
-        Engine::builder(model)
+        let engine = Engine::builder(model)
             .device(self.device)
             .precision(self.precision)
             .threads(self.threads)
             .isa(environment.isa.clone())
             .cache_dir(environment.cache_dir.clone().filter(|_| !self.no_cache))
-            .build()
+            .build()?;
+        tell_fallback(&engine);
+        Ok(engine)
     }
 }
 

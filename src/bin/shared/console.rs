@@ -72,3 +72,10 @@ pub(crate) fn complain(message: &str) {
     let name = name.as_deref().and_then(|n| n.file_stem()).map_or("radnet".into(), |n| n.to_string_lossy());
     let _ = writeln!(std::io::stderr().lock(), "{name}: {message}");
 }
+
+/// That an automatic device is not the GPU that this machine seems to have.
+pub(crate) fn tell_fallback(engine: &radnet::Engine) {
+    if let Some(reason) = engine.fallback() {
+        complain(&format!("running on the CPU, because no GPU can be used: {reason}"));
+    }
+}
