@@ -1,0 +1,202 @@
+//! Compiles every family for every target.
+
+use super::manifest::{self, Kernel, Manifest, Module, sha256};
+use super::nvrtc::{COMPILER, Nvrtc};
+use super::toolchain::{Toolchain, set_mode};
+use super::{PTX_TARGET, TARGETS, prebuilt_folder, report, sources_folder};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+/// Options of every compilation; the target and the folder of the headers are added.
+const OPTIONS: [&str; 2] = ["--std=c++17", "--ptxas-options=-v"];
+
+/// Versions that PTX may claim, from the oldest driver's on.
+const PTX_VERSIONS: [&str; 9] = ["7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "7.7", "7.8"];
+
+/// Everything that `kernels/cuda/prebuilt` should hold.
+#[derive(Debug)]
+pub struct Built {
+    /// What is said of it.
+    pub manifest: Manifest,
+    /// The compiled files by name.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// What the compiler warned of.
+    pub warnings: Vec<String>,
+}
+
+/// Compiles; the same sources give the same bytes.
+///
+/// # Errors
+/// The compiler's words, or a kernel name that two families use.
+pub fn build(toolchain: &Toolchain) -> Result<Built, String> {
+    let nvrtc = Nvrtc::load(&toolchain.nvrtc())?;
+    let sources = manifest::sources()?;
+    let mut built = Built {
+        manifest: Manifest {
+            compiler: COMPILER.into(),
+            options: OPTIONS.map(str::to_owned).to_vec(),
+            ptx_version: PTX_VERSIONS[0].into(),
+            sources: manifest::hashes(&sources),
+            modules: Vec::new(),
+        },
+        files: BTreeMap::new(),
+        warnings: Vec::new(),
+    };
+    for (name, text) in &sources {
+        if let Some(family) = name.strip_suffix(".cu") {
+            for target in TARGETS {
+                compile(&nvrtc, &mut built, family, text, target)?;
+            }
+        }
+    }
+    lower_ptx(toolchain, &mut built)?;
+    for module in &mut built.manifest.modules {
+        let bytes = &built.files[&module.file];
+        module.bytes = bytes.len();
+        module.sha256 = sha256(bytes);
+    }
+    unique_names(&built.manifest)?;
+    Ok(built)
+}
+
+fn compile(nvrtc: &Nvrtc, built: &mut Built, family: &str, text: &str, target: &str) -> Result<(), String> {
+    let folder = sources_folder();
+    let folder = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut options = vec![format!("--gpu-architecture={target}"), format!("--include-path={}", folder.display())];
+    options.extend(OPTIONS.map(str::to_owned));
+    let source = format!("{family}.cu");
+    let started = std::time::Instant::now();
+    let compiled = nvrtc.compile(&source, text, &options).map_err(|error| format!("{target}: {error}"))?;
+    built.warnings.extend(report::warnings(&compiled.log).iter().map(|line| format!("{source} for {target}: {line}")));
+    let mut kernels = report::entry_points(&compiled.ptx).map_err(|error| format!("{source} for {target}: {error}"))?;
+    eprintln!("{source} for {target}: {} kernels, {:.1} s", kernels.len(), started.elapsed().as_secs_f64());
+    if kernels.is_empty() {
+        return Ok(());
+    }
+    let (extension, bytes) = if target == PTX_TARGET { ("ptx", compiled.ptx.into_bytes()) } else { ("cubin", compiled.cubin) };
+    if extension == "cubin" {
+        add_resources(&mut kernels, &compiled.log).map_err(|error| format!("{source} for {target}: {error}"))?;
+    }
+    let file = format!("{family}.{target}.{extension}");
+    let hash = String::new();
+    let module = Module { file: file.clone(), family: family.into(), target: target.into(), bytes: bytes.len(), sha256: hash, kernels };
+    built.manifest.modules.push(module);
+    built.files.insert(file, bytes);
+    Ok(())
+}
+
+fn add_resources(kernels: &mut [Kernel], log: &str) -> Result<(), String> {
+    let resources = report::resources(log)?;
+    for kernel in kernels {
+        let used = resources.get(&kernel.name).filter(|used| used.registers > 0);
+        kernel.resources = Some(*used.ok_or_else(|| format!("the assembler reports nothing on {}", kernel.name))?);
+    }
+    Ok(())
+}
+
+/// Gives all PTX the oldest version with which an old assembler takes it.
+fn lower_ptx(toolchain: &Toolchain, built: &mut Built) -> Result<(), String> {
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let file = scratch.path().join("kernel.ptx");
+    let mut needed = 0;
+    for (name, bytes) in built.files.iter().filter(|(name, _)| name.ends_with(".ptx")) {
+        let text = String::from_utf8_lossy(bytes);
+        needed = (needed..PTX_VERSIONS.len())
+            .find(|&version| std::fs::write(&file, with_version(&text, PTX_VERSIONS[version])).is_ok() && toolchain.assemble(&file).is_ok())
+            .ok_or_else(|| format!("{name}: {}", toolchain.assemble(&file).err().unwrap_or_else(|| "cannot be lowered".into())))?;
+    }
+    built.manifest.ptx_version = PTX_VERSIONS[needed].into();
+    for (_, bytes) in built.files.iter_mut().filter(|(name, _)| name.ends_with(".ptx")) {
+        *bytes = with_version(&String::from_utf8_lossy(bytes), PTX_VERSIONS[needed]).into_bytes();
+    }
+    Ok(())
+}
+
+/// The text with another `.version`, and without the comments that name the compiler's build.
+fn with_version(ptx: &str, version: &str) -> String {
+    let mut lowered = String::with_capacity(ptx.len());
+    for line in ptx.lines().filter(|line| !line.starts_with("//")) {
+        let line = if line.starts_with(".version ") { &format!(".version {version}") } else { line };
+        lowered.push_str(line);
+        lowered.push('\n');
+    }
+    lowered
+}
+
+fn unique_names(manifest: &Manifest) -> Result<(), String> {
+    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+    for module in &manifest.modules {
+        for kernel in &module.kernels {
+            let owner = owners.entry(&kernel.name).or_insert(&module.family);
+            if *owner != module.family {
+                return Err(format!("{} is a kernel of both {owner}.cu and {}.cu", kernel.name, module.family));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `modules.rs`: what the product includes.
+pub(super) fn modules_rs(manifest: &Manifest) -> String {
+    let mut text = String::from("// Made by `cargo xtask cuda`.\n&[\n");
+    for Module { file, family, target, kernels, .. } in &manifest.modules {
+        let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+        let entry = format!("Module {{ family: {family:?}, target: {target:?}, image: include_bytes!({file:?}), kernels: &{names:?} }}");
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    {entry},");
+    }
+    text + "]\n"
+}
+
+/// Replaces what is committed, file by file, the manifest last; files that are no longer made go.
+///
+/// # Errors
+/// The file system's.
+pub fn write(built: &Built) -> Result<(), String> {
+    let folder = prebuilt_folder();
+    for (name, bytes) in &built.files {
+        replace(&folder, name, bytes)?;
+    }
+    replace(&folder, "modules.rs", modules_rs(&built.manifest).as_bytes())?;
+    replace(&folder, "manifest.json", built.manifest.to_json()?.as_bytes())?;
+    for entry in std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))? {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if (name.ends_with(".cubin") || name.ends_with(".ptx")) && !built.files.contains_key(&name) {
+            std::fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+    }
+    for warning in &built.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let bytes: usize = built.files.values().map(Vec::len).sum();
+    eprintln!("{} files, {:.2} MB, PTX {}", built.files.len(), bytes as f64 / 1e6, built.manifest.ptx_version);
+    Ok(())
+}
+
+fn replace(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
+    let target = folder.join(name);
+    if std::fs::read(&target).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let broken = |error: &dyn std::fmt::Display| format!("{}: {error}", target.display());
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| broken(&error))?;
+    file.write_all(bytes).map_err(|error| broken(&error))?;
+    set_mode(file.path(), 0o644)?;
+    file.persist(&target).map_err(|error| broken(&error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only the version line changes, and comments that name the compiler's build go.
+    #[test]
+    fn lowering_changes_the_version_and_nothing_else() {
+        let ptx = "//\n// Compiler Build ID: CL-1\n//\n\n.version 8.8\n.target sm_80\n.visible .entry a(\n)\n\t// .globl\n";
+        assert_eq!(with_version(ptx, "7.1"), "\n.version 7.1\n.target sm_80\n.visible .entry a(\n)\n\t// .globl\n");
+    }
+}
