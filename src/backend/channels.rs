@@ -1,5 +1,6 @@
 //! Where the logical channels of a block lie in its slab.
 
+use crate::model::{Network, Step};
 use radnet_kernels::cpu::layout::pad;
 
 /// A block's channels: `base` from the stem or transition, then `growth` for each layer; every one of these segments begins at a multiple
@@ -11,6 +12,21 @@ pub(in crate::backend) struct Channels {
 }
 
 impl Channels {
+    /// Those of every block, in order.
+    pub(in crate::backend) fn of_blocks(network: &Network) -> Vec<Self> {
+        let mut blocks: Vec<Self> = Vec::new();
+        for step in &network.steps {
+            match *step {
+                Step::Stem { out_channels: base, .. } | Step::Transition { out_channels: base, .. } => {
+                    blocks.push(Self { base, growth: 1 })
+                }
+                Step::DenseLayer { block, growth, .. } => blocks[block - 1].growth = growth,
+                _ => {}
+            }
+        }
+        blocks
+    }
+
     /// Physical position of logical channel `c`.
     pub(in crate::backend) fn physical(self, c: usize) -> usize {
         match c.checked_sub(self.base) {

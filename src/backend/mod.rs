@@ -5,8 +5,8 @@ pub mod cpu;
 pub mod cuda;
 pub mod reference;
 
-use crate::Result;
 use crate::tensor::Extent;
+use crate::{Error, ErrorKind, Result};
 
 pub use crate::observer::{Observer, Unobserved};
 pub use crate::tensor::SliceSource;
@@ -22,6 +22,25 @@ pub struct ScanMaps {
     pub segmentation_blocks: Vec<usize>,
     /// Per slice [heads, height, width] probabilities at the network's input size, empty without heads.
     pub segmentation: Vec<Vec<f32>>,
+}
+
+impl ScanMaps {
+    /// Room for the maps of `slices` slices, of so many floats a slice each; vectors that have the right length keep their memory.
+    fn resize(&mut self, slices: usize, attention: usize, segmentation: usize) -> Result<()> {
+        resize(&mut self.attention, slices, attention)?;
+        resize(&mut self.segmentation, slices, segmentation)
+    }
+}
+
+/// `count` vectors of `len` floats, or none of either when `len` is 0.
+fn resize(maps: &mut Vec<Vec<f32>>, count: usize, len: usize) -> Result<()> {
+    maps.resize_with(if len == 0 { 0 } else { count }, Vec::new);
+    for map in maps {
+        map.clear();
+        map.try_reserve_exact(len).map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for a map of {len} floats")))?;
+        map.resize(len, 0.0);
+    }
+    Ok(())
 }
 
 /// What a backend is, as results name it.

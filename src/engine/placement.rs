@@ -60,7 +60,7 @@ impl EngineBuilder {
 
     fn on_gpu(&self, gpu: Arc<dyn Gpu>, pool: &Pool) -> Result<Box<dyn Backend>> {
         let element = element(self.precision).map_err(|error| Error::new(error.kind(), format!("{}: {}", gpu.label(), error.message())))?;
-        let options = CudaOptions { element, pool: Some(Arc::clone(pool)), measure: self.measure };
+        let options = CudaOptions { element, pool: Some(Arc::clone(pool)), measure: self.measure, ..CudaOptions::default() };
         Ok(Box::new(CudaBackend::new(gpu, &self.model.network, &self.model.weights, options)?))
     }
 }

@@ -63,6 +63,13 @@ pub struct DenseLayer {
     out_offset: u32,
 }
 
+impl DenseLayer {
+    /// Physical channels that it reads.
+    pub fn in_channels(&self) -> usize {
+        self.in_channels as usize
+    }
+}
+
 arguments! {
     /// The twin of `DenseArguments` in `dense.cu`.
     struct DenseArguments {

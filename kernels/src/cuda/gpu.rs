@@ -57,7 +57,7 @@ impl fmt::Display for GpuError {
 impl std::error::Error for GpuError {}
 
 /// The result of everything that touches a device.
-pub type Result<T> = std::result::Result<T, GpuError>;
+pub type Result<T, E = GpuError> = std::result::Result<T, E>;
 
 /// One kernel launch. Every kernel takes one struct by value.
 #[derive(Clone, Debug)]

@@ -13,7 +13,6 @@ pub struct Queue {
     stream: Box<dyn Stream>,
     gpu: Arc<dyn Gpu>,
     id: u64,
-    capturing: bool,
 }
 
 /// Proof that a queue has nothing left to do, for as long as it is held.
@@ -49,7 +48,7 @@ impl Queue {
     /// # Errors
     /// `Failed`.
     pub fn new(gpu: &Arc<dyn Gpu>) -> Result<Self> {
-        Ok(Self { stream: gpu.stream()?, gpu: Arc::clone(gpu), id: NEXT.fetch_add(1, Ordering::Relaxed), capturing: false })
+        Ok(Self { stream: gpu.stream()?, gpu: Arc::clone(gpu), id: NEXT.fetch_add(1, Ordering::Relaxed) })
     }
 
     /// Where kernels are launched. What they use must outlive the work: memory is freed only after the device has finished.
@@ -103,16 +102,14 @@ impl Queue {
     ///
     /// # Errors
     /// What `work` returns, and `Failed`.
-    pub fn record(
+    pub fn record<E: From<GpuError>>(
         &mut self,
         memory: Vec<Arc<DeviceMemory>>,
         pinned: Vec<Arc<Pinned>>,
-        work: impl FnOnce(&mut Self) -> Result<()>,
-    ) -> Result<Recorded> {
+        work: impl FnOnce(&mut Self) -> Result<(), E>,
+    ) -> Result<Recorded, E> {
         self.stream.begin_capture()?;
-        self.capturing = true;
         let worked = work(self);
-        self.capturing = false;
         let graph = self.stream.end_capture();
         worked?;
         Ok(Recorded { graph: graph?, queue: self.id, _memory: memory, _pinned: pinned })

@@ -141,20 +141,8 @@ impl CpuBackend {
                 _ => {}
             }
         }
-        resize(&mut maps.attention, slices, attention)?;
-        resize(&mut maps.segmentation, slices, heads * self.input.area())
+        maps.resize(slices, attention, heads * self.input.area())
     }
-}
-
-/// `count` vectors of `len` floats, or none of either when `len` is 0.
-fn resize(maps: &mut Vec<Vec<f32>>, count: usize, len: usize) -> Result<()> {
-    maps.resize_with(if len == 0 { 0 } else { count }, Vec::new);
-    for map in maps {
-        map.clear();
-        map.try_reserve_exact(len).map_err(|_| Error::new(ErrorKind::OutOfMemory, format!("no memory for a map of {len} floats")))?;
-        map.resize(len, 0.0);
-    }
-    Ok(())
 }
 
 fn own_pool(threads: usize) -> Result<rayon::ThreadPool> {

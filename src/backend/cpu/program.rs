@@ -129,7 +129,7 @@ impl Places {
 
 impl Program {
     pub(super) fn new(network: &Network) -> Self {
-        let blocks = block_channels(network);
+        let blocks = Channels::of_blocks(network);
         let slabs = block_slabs(network, &blocks);
         let mut places = Places(0);
         let mut stages = Vec::new();
@@ -145,20 +145,6 @@ impl Program {
         let single = stages[..planar].iter().position(enters_group).unwrap_or(planar);
         Self { stages, slabs, single, planar, packed_len: places.0 }
     }
-}
-
-/// The channels of every block.
-fn block_channels(network: &Network) -> Vec<Channels> {
-    let mut blocks: Vec<Channels> = Vec::new();
-    for step in &network.steps {
-        match *step {
-            Step::Stem { out_channels, .. } => blocks.push(Channels { base: out_channels, growth: 1 }),
-            Step::Transition { out_channels, .. } => blocks.push(Channels { base: out_channels, growth: 1 }),
-            Step::DenseLayer { block, growth, .. } => blocks[block - 1].growth = growth,
-            _ => {}
-        }
-    }
-    blocks
 }
 
 /// The slab of every block, wide enough for its last layer.
