@@ -6,6 +6,7 @@ mod fragments;
 mod linear;
 mod memory;
 mod recurrent;
+mod roofs;
 mod segmentation;
 mod stem;
 pub mod support;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Case> {
     let families = [
         memory::cases(),
         fragments::cases(),
+        roofs::cases(),
         stem::cases(),
         dense::cases(),
         transition::cases(),

@@ -8,7 +8,7 @@ pub(super) struct Claim {
 }
 
 /// HMMA: tensor cores of a warp. LDGSTS: copies to shared memory that pass by the registers. HGMMA: tensor cores of four warps.
-pub(super) const CLAIMS: &[Claim] = &[];
+pub(super) const CLAIMS: &[Claim] = &[Claim { kernel: "roof_mma", target: "sm_80", instructions: &["HMMA"] }];
 
 /// Kernels that may spill on a target, and why that was accepted.
 pub(super) const ALLOWED_SPILLS: &[(&str, &str, &str)] = &[];
