@@ -71,8 +71,9 @@ const GATE_SLOTS: usize = 4;
 const PORTABLE_RUN: usize = 8;
 /// Blocks of a cluster, at most: what every device with clusters grants.
 const MOST_BLOCKS: usize = 8;
-/// Warps of a cluster's block, at most.
+/// Warps of a cluster's block, and tiles of a warp, at most.
 const MOST_WARPS: usize = 8;
+const WARP_TILES: usize = 2;
 /// Units of a tile of the tensor cores: four rows for each.
 const TILE_UNITS: usize = 4;
 /// Inputs of a fragment, and its bytes.
@@ -135,6 +136,9 @@ impl RecurrentPlan {
         let units = shape.hidden.div_ceil(TILE_UNITS);
         let blocks = units.div_ceil(MOST_WARPS).next_power_of_two().min(MOST_BLOCKS);
         let tiles = units.div_ceil(blocks);
+        if tiles > WARP_TILES * MOST_WARPS {
+            return portable(format!("{} units do not fit into {blocks} blocks", shape.hidden));
+        }
         let shared = cluster_shared(element, &shape, tiles);
         if shared > device.shared_bytes_per_block as usize {
             let limit = device.shared_bytes_per_block / 1024;
@@ -219,7 +223,7 @@ fn cluster_shared(element: Element, shape: &RecurrentShape, tiles: usize) -> usi
 }
 
 arguments! {
-    /// The twin of `RecurrentArguments` in `recurrent.cu`.
+    /// The twin of `RecurrentArguments` in `common/recurrent.cuh`.
     struct RecurrentArguments {
         weights: u64,
         bias: u64,

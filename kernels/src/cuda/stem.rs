@@ -8,7 +8,9 @@ use super::arguments::{Geometry, Slices, address, arguments, floats, launch, nar
 use super::gpu::{GpuError, GpuErrorKind, Result, Span, Stream};
 use std::fmt;
 
-const THREADS: u32 = 128;
+/// Threads of a block; positions of a tile after the convolution, at most: a warp has three fragments of 16.
+const THREADS: u32 = 224;
+const MOST_POSITIONS: usize = THREADS as usize / 32 * 3 * 16;
 /// Elements of the packed weights for each input channel: 7 rows of 7, padded to 8.
 const TAPS: usize = 56;
 /// Most input channels.
@@ -149,18 +151,34 @@ impl StemShape {
     }
 
     fn tile_of(&self, element: Element, rows: usize, columns: usize, features: usize) -> StemTile {
-        let (conv_rows, conv_columns) = (2 * rows + 1, 2 * columns + 1);
-        let patch = self.channels * (2 * conv_rows + 5) * (2 * conv_columns + 6);
-        let conv = conv_rows * conv_columns * (features + 8);
+        StemTile { rows, columns, features, shared_bytes: self.layout(element, rows, columns, features).end }
+    }
+
+    fn layout(&self, element: Element, rows: usize, columns: usize, features: usize) -> Layout {
+        let (patch_rows, patch_columns) = (4 * rows + 7, 4 * columns + 8);
+        let positions = (2 * rows + 1) * (2 * columns + 1);
+        let aligned = |elements: usize| (elements * element.bytes()).next_multiple_of(16);
+        let conv_at = aligned(self.channels * patch_rows * patch_columns);
+        let weights_at = conv_at + aligned(positions * (features + 8));
         // Float32 reads its weights where they are.
         let weights = if element == Element::F32 { 0 } else { features * (self.taps() + 8) };
-        let aligned = |elements: usize| (elements * element.bytes()).next_multiple_of(16);
-        StemTile { rows, columns, features, shared_bytes: aligned(patch) + aligned(conv) + aligned(weights) }
+        Layout { patch_rows, patch_columns, positions, conv_at, weights_at, end: weights_at + aligned(weights) }
     }
 }
 
-/// Shared memory of a block that still lets three of them share a multiprocessor of the largest kind.
-const MOST_SHARED: usize = 75 * 1024;
+/// A block's shared memory: the input patch, the outputs of the convolution, the weights.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    patch_rows: usize,
+    patch_columns: usize,
+    positions: usize,
+    conv_at: usize,
+    weights_at: usize,
+    end: usize,
+}
+
+/// Shared memory of a block that still lets two of them share a multiprocessor of the largest kind.
+const MOST_SHARED: usize = 113 * 1024;
 
 /// Packs the windows of all channels: slice offset, the double-float factor and constant of hu ↦ x, and the bounds that clip becomes.
 pub fn pack_windows(windows: &[HuWindow]) -> Vec<u8> {
@@ -200,7 +218,19 @@ arguments! {
         tile_rows: u32,
         tile_columns: u32,
         tile_features: u32,
-        reserved: u32,
+        tiles_across: u32,
+        conv_rows: u32,
+        conv_columns: u32,
+        pooled_rows: u32,
+        pooled_columns: u32,
+        taps: u32,
+        patch_rows: u32,
+        patch_columns: u32,
+        positions_across: u32,
+        positions: u32,
+        pitch: u32,
+        conv_at: u32,
+        weights_at: u32,
     }
 }
 
@@ -220,7 +250,10 @@ pub fn stem(
         let message = format!("a stem of {} channels into a slab of stride {}", shape.channels, shape.slab_stride);
         return Err(GpuError::new(GpuErrorKind::Failed, message));
     }
-    let tile = shape.tile_of(element, tile.rows, tile.columns, tile.features);
+    let layout = shape.layout(element, tile.rows, tile.columns, tile.features);
+    if layout.positions > MOST_POSITIONS || !tile.features.is_multiple_of(16) || !(16..=64).contains(&tile.features) {
+        return Err(GpuError::new(GpuErrorKind::Failed, format!("a stem cannot have tiles of {tile}")));
+    }
     let plane = 4 * shape.height * shape.width;
     let (planes, windows, position, plane_capacity) = match input {
         StemInput::Windowed(planes) => (address(planes, plane * shape.channels * slices.capacity, "stem input")?, 0, 0, 0),
@@ -251,14 +284,26 @@ pub fn stem(
         tile_rows: narrow(tile.rows, "stem tile")?,
         tile_columns: narrow(tile.columns, "stem tile")?,
         tile_features: narrow(tile.features, "stem tile")?,
-        reserved: 0,
+        tiles_across: narrow(columns.div_ceil(tile.columns), "stem tile")?,
+        conv_rows: narrow(halved(shape.height), "stem rows")?,
+        conv_columns: narrow(halved(shape.width), "stem columns")?,
+        pooled_rows: narrow(rows, "stem rows")?,
+        pooled_columns: narrow(columns, "stem columns")?,
+        taps: narrow(shape.taps(), "stem taps")?,
+        patch_rows: narrow(layout.patch_rows, "stem tile")?,
+        patch_columns: narrow(layout.patch_columns, "stem tile")?,
+        positions_across: narrow(2 * tile.columns + 1, "stem tile")?,
+        positions: narrow(layout.positions, "stem tile")?,
+        pitch: narrow(tile.features + 8, "stem tile")?,
+        conv_at: narrow(layout.conv_at, "stem tile")?,
+        weights_at: narrow(layout.weights_at, "stem tile")?,
     };
     let tiles = rows.div_ceil(tile.rows) * columns.div_ceil(tile.columns);
     let geometry = Geometry {
         grid: [narrow(tiles, "stem tiles")?, narrow(slices.capacity, "slices")?, 1],
         block: THREADS,
         cluster: 1,
-        shared_bytes: narrow(tile.shared_bytes, "stem tile")?,
+        shared_bytes: narrow(layout.end, "stem tile")?,
     };
     let names = match input {
         StemInput::Windowed(_) => ["stem_windowed_f16", "stem_windowed_bf16", "stem_windowed_f32"],
