@@ -13,6 +13,8 @@ const MOST_SLICES: usize = 64;
 const SHARE: u64 = 4;
 /// Bytes of the control words: the slice count; the first plane and the number of planes.
 const CONTROL_BYTES: usize = 32;
+/// Most planes that the channels of a slice may lie apart for the device to cut them from HU planes itself.
+pub(super) const MOST_SPAN: usize = 8;
 /// Offset of the second control word group.
 pub(super) const POSITION: usize = 16;
 
@@ -26,8 +28,8 @@ pub(super) struct ArenaPlan {
 impl ArenaPlan {
     /// For `slices` slices. Floats are the plan's unit.
     pub(super) fn new(program: &Program, network: &Network, element: Element, slices: usize) -> Self {
-        let planes = network.channels.max(1) * network.input.area();
-        let mut requests = vec![Request { name: "input".to_owned(), len: slices * planes, first: 0, last: 0 }];
+        let input = planes(network, slices) * network.input.area();
+        let mut requests = vec![Request { name: "input".to_owned(), len: input, first: 0, last: 0 }];
         for (block, slab) in program.slabs.iter().enumerate() {
             let uses = |stage: &&super::program::Stage| match &stage.op {
                 Op::Transition { .. } => stage.block == block || stage.block + 1 == block,
@@ -59,6 +61,11 @@ impl ArenaPlan {
         let one = Self::new(program, network, element, 1).bytes().max(1) as u64;
         usize::try_from(memory_bytes / SHARE / one).unwrap_or(MOST_SLICES).clamp(1, MOST_SLICES)
     }
+}
+
+/// Planes of a group's input: the channels of its slices, or its HU planes with those around them.
+fn planes(network: &Network, slices: usize) -> usize {
+    (network.channels.max(1) * slices).max(slices + MOST_SPAN)
 }
 
 /// The memory of a group.
@@ -101,14 +108,14 @@ impl GroupMemory {
                 .map(Arc::new)
                 .map_err(|e| super::error(e, &format!("{bytes} bytes of {what} for {slices} slices")))
         };
-        let planes = 4 * network.channels.max(1) * network.input.area();
+        let input = 4 * planes(network, slices) * network.input.area();
         Ok(Self {
             slices,
             arena: allocate("slabs", plan.bytes())?,
             control: allocate("control words", CONTROL_BYTES)?,
             attention: allocate("attention maps", slices * map_bytes(program, network).0)?,
             segmentation: None,
-            staging: queue.pinned(CONTROL_BYTES + slices * planes).map_err(|e| super::error(e, "pinned memory for the slices"))?,
+            staging: queue.pinned(CONTROL_BYTES + input).map_err(|e| super::error(e, "pinned memory for the slices"))?,
             maps: None,
             plan,
         })

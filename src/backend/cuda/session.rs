@@ -5,7 +5,7 @@
 
 use super::CudaBackend;
 use super::enqueue::{Context, Group};
-use super::memory::{GroupMemory, POSITION, SequenceMemory, map_bytes};
+use super::memory::{GroupMemory, MOST_SPAN, POSITION, SequenceMemory, map_bytes};
 use super::stages::Marks;
 use crate::backend::{BackendSession, ScanMaps};
 use crate::observer::Observer;
@@ -131,18 +131,22 @@ impl<'a> CudaSession<'a> {
     fn upload(&mut self, scan: &dyn SliceSource, observer: &dyn Observer, run: Run) -> Result<()> {
         let backend = self.backend;
         let group = self.group.as_ref().ok_or_else(unprepared)?;
-        let planes = if run.key.hu { 1 } else { backend.network.channels } * backend.network.input.area();
+        let area = backend.network.input.area();
+        let hu = scan.hu().filter(|_| run.key.hu);
+        // HU planes of the run, with those around it that its channels read.
+        let (first, last) = hu.map_or((run.first, run.first + run.count), |hu| around(run, hu.windows, scan.slices()));
+        let planes = if hu.is_some() { last - first } else { run.count * backend.network.channels };
         let mut idle = self.queue.finish().map_err(|e| super::error(e, "a scan"))?;
         let staging = group.staging.write(&mut idle).map_err(|e| super::error(e, "a scan"))?;
         staging[..4].copy_from_slice(&(run.count as u32).to_le_bytes());
-        staging[POSITION..POSITION + 4].copy_from_slice(&0u32.to_le_bytes());
-        staging[POSITION + 4..POSITION + 8].copy_from_slice(&(run.count as u32).to_le_bytes());
+        staging[POSITION..POSITION + 4].copy_from_slice(&((run.first - first) as u32).to_le_bytes());
+        staging[POSITION + 4..POSITION + 8].copy_from_slice(&((last - first) as u32).to_le_bytes());
         let floats = group.staging.write_floats(&mut idle).map_err(|e| super::error(e, "a scan"))?;
-        let floats = &mut floats[GroupMemory::PLANES / 4..][..run.count * planes];
-        match scan.hu().filter(|_| run.key.hu) {
-            Some(hu) => floats.copy_from_slice(&hu.planes[run.first * planes..][..floats.len()]),
+        let floats = &mut floats[GroupMemory::PLANES / 4..][..planes * area];
+        match hu {
+            Some(hu) => floats.copy_from_slice(&hu.planes[first * area..][..floats.len()]),
             None => backend.install(|| {
-                floats.par_chunks_exact_mut(planes).enumerate().try_for_each(|(i, slice)| {
+                floats.par_chunks_exact_mut(backend.network.channels * area).enumerate().try_for_each(|(i, slice)| {
                     if observer.cancelled() {
                         return Err(Error::new(ErrorKind::Cancelled, "the host asked to stop"));
                     }
@@ -151,7 +155,7 @@ impl<'a> CudaSession<'a> {
                 })
             })?,
         }
-        let input = group.input()?.part(0, 4 * run.count * planes).ok_or_else(unprepared)?;
+        let input = group.input()?.part(0, 4 * planes * area).ok_or_else(unprepared)?;
         let copied = self
             .queue
             .upload(group.control.all(), &group.staging, 0)
@@ -272,8 +276,8 @@ impl<'a> CudaSession<'a> {
         let backend = self.backend;
         let (slices, vector) = (scan.slices(), backend.network.slice_vector);
         let most = backend.most_slices;
-        // Channels of neighbouring slices come from HU planes only when the whole series is there.
-        let hu = scan.hu().filter(|hu| slices <= most && hu.windows.len() == backend.network.channels);
+        // A property of the model alone: the device's windows and the host's differ in the last bit.
+        let hu = scan.hu().filter(|hu| span(hu.windows) <= MOST_SPAN && hu.windows.len() == backend.network.channels);
         self.device_ms = None;
         self.prepare_windows(hu.map(|hu| hu.windows))?;
         let group = bucket(slices.min(most), most);
@@ -356,6 +360,22 @@ impl BackendSession for CudaSession<'_> {
     fn device_ms(&self) -> Option<f64> {
         self.device_ms
     }
+}
+
+/// Planes that the channels of a slice lie apart, at most.
+fn span(windows: &[ChannelWindow]) -> usize {
+    let offsets = windows.iter().map(|w| w.slice_offset).chain([0]);
+    let (least, most) = offsets.fold((0i64, 0i64), |(least, most), o| (least.min(o), most.max(o)));
+    usize::try_from(most.saturating_sub(least)).unwrap_or(usize::MAX)
+}
+
+/// First and last (exclusive) plane of the series that a run's channels read.
+fn around(run: Run, windows: &[ChannelWindow], slices: usize) -> (usize, usize) {
+    let plane = |slice: usize, offset: i64| (slice as i64).saturating_add(offset).clamp(0, slices as i64 - 1) as usize;
+    let last = run.first + run.count - 1;
+    let offsets = || windows.iter().map(|w| w.slice_offset).chain([0]);
+    let first = offsets().map(|o| plane(run.first, o)).min().unwrap_or(run.first);
+    (first, offsets().map(|o| plane(last, o)).max().unwrap_or(last) + 1)
 }
 
 /// Queues everything of a graph.
