@@ -122,6 +122,11 @@ impl Engine {
         &self.pool
     }
 
+    /// Whether the device resamples slices itself.
+    pub(crate) fn resamples(&self) -> bool {
+        self.backend.resamples()
+    }
+
     /// What each step of the network cost since the last call; empty unless the engine was built to measure.
     pub fn stage_times(&self) -> Vec<StageTime> {
         self.backend.stage_times()

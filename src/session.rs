@@ -4,7 +4,7 @@ use crate::backend::{BackendSession, ScanMaps};
 use crate::decision::{ScanDecision, decide, sigmoid};
 use crate::engine::Engine;
 use crate::observer::Observer;
-use crate::preprocess::HuStack;
+use crate::preprocess::{HuStack, ScannedStack};
 use crate::tensor::SliceSource;
 use crate::volume::HuVolume;
 use crate::{Error, ErrorKind, Result};
@@ -64,6 +64,12 @@ impl<'e> Session<'e> {
     pub fn predict(&mut self, volume: &HuVolume, observer: &dyn Observer, want_maps: bool) -> Result<Prediction> {
         let start = Instant::now();
         let input = &self.engine.model().config.input;
+        if !want_maps
+            && self.engine.resamples()
+            && let Some(scanned) = ScannedStack::new(volume, input)?
+        {
+            return self.predict_source(&scanned, observer, false);
+        }
         let stack = self.engine.pool().install(|| HuStack::new(volume, input, observer))?;
         let preprocess = start.elapsed();
         let mut prediction = self.predict_source(&stack, observer, want_maps)?;

@@ -81,6 +81,11 @@ pub trait Backend: Send + Sync {
     /// `out_of_memory` when the device refuses.
     fn session(&self) -> Result<Box<dyn BackendSession + '_>>;
 
+    /// Whether it takes slices as they were stored ([`SliceSource::scanned`]) and gains by it.
+    fn resamples(&self) -> bool {
+        false
+    }
+
     /// What each step cost since the last call; empty unless the backend was made to measure.
     fn stage_times(&self) -> Vec<StageTime> {
         Vec::new()

@@ -5,10 +5,12 @@
 
 mod geometry;
 mod resample;
+mod scanned;
 mod stack;
 mod tensor;
 
 pub use geometry::{AxisMap, Placement};
-pub use resample::{AxisFilter, resample_plane};
+pub use resample::{axis_taps, resample_plane};
+pub use scanned::ScannedStack;
 pub use stack::{HuStack, air};
 pub use tensor::ScanTensor;

@@ -6,58 +6,38 @@
 //! float32 once per output, so the result does not depend on vector width.
 
 use super::geometry::{AxisMap, Placement};
+use crate::tensor::AxisTaps;
 use crate::volume::HuPixels;
 
 /// The taps of every input pixel along one axis.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AxisFilter {
-    /// Per output pixel: first source pixel and the range of its weights; none for padding.
-    taps: Vec<Option<Taps>>,
-    weights: Vec<f64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Taps {
-    first: usize,
-    begin: usize,
-    end: usize,
-}
-
-impl AxisFilter {
-    /// The filter of one axis.
-    pub fn new(axis: AxisMap) -> Self {
-        let scale = axis.source as f64 / axis.resized as f64;
-        let support = scale.max(1.0);
-        let mut weights = Vec::new();
-        let taps = (0..axis.size)
-            .map(|index| {
-                let centre = (axis.resized_index(index)? as f64 + 0.5) * scale;
-                let first = (centre - support + 0.5).max(0.0) as usize;
-                let last = ((centre + support + 0.5) as usize).min(axis.source);
-                let begin = weights.len();
-                weights.extend((first..last).map(|j| (1.0 - (j as f64 + 0.5 - centre).abs() / support).max(0.0)));
-                let total: f64 = weights[begin..].iter().sum();
-                weights[begin..].iter_mut().for_each(|w| *w /= total);
-                Some(Taps { first, begin, end: weights.len() })
-            })
-            .collect();
-        Self { taps, weights }
+pub fn axis_taps(axis: AxisMap) -> AxisTaps {
+    let scale = axis.source as f64 / axis.resized as f64;
+    let support = scale.max(1.0);
+    let mut all = AxisTaps::default();
+    for index in 0..axis.size {
+        let Some(at) = axis.resized_index(index) else {
+            all.push_padding();
+            continue;
+        };
+        let centre = (at as f64 + 0.5) * scale;
+        let first = (centre - support + 0.5).max(0.0) as usize;
+        let last = ((centre + support + 0.5) as usize).min(axis.source);
+        let weights: Vec<f64> = (first..last).map(|j| (1.0 - (j as f64 + 0.5 - centre).abs() / support).max(0.0)).collect();
+        let total: f64 = weights.iter().sum();
+        all.push(first, weights.into_iter().map(|w| w / total));
     }
-
-    fn at(&self, index: usize) -> Option<(usize, &[f64])> {
-        self.taps[index].map(|t| (t.first, &self.weights[t.begin..t.end]))
-    }
+    all
 }
 
 /// Resamples one slice of `placement` into `dst` ([height, width], row-major); padding becomes `outside_hu`.
-pub fn resample_plane(pixels: &HuPixels, placement: Placement, filters: (&AxisFilter, &AxisFilter), outside_hu: f32, dst: &mut [f32]) {
+pub fn resample_plane(pixels: &HuPixels, placement: Placement, filters: (&AxisTaps, &AxisTaps), outside_hu: f32, dst: &mut [f32]) {
     match pixels {
         HuPixels::Int(v) => resample(v, placement, filters, outside_hu, dst),
         HuPixels::Float(v) => resample(v, placement, filters, outside_hu, dst),
     }
 }
 
-fn resample<T: Copy + Into<f64>>(src: &[T], placement: Placement, (rows, cols): (&AxisFilter, &AxisFilter), outside: f32, dst: &mut [f32]) {
+fn resample<T: Copy + Into<f64>>(src: &[T], placement: Placement, (rows, cols): (&AxisTaps, &AxisTaps), outside: f32, dst: &mut [f32]) {
     let (source_cols, width) = (placement.cols.source, placement.cols.size);
     assert_eq!(src.len(), placement.rows.source * source_cols, "one slice of the placement's source size");
     assert_eq!(dst.len(), placement.rows.size * width, "one plane of the placement's input size");
@@ -81,12 +61,12 @@ fn resample<T: Copy + Into<f64>>(src: &[T], placement: Placement, (rows, cols): 
             sum.iter_mut().zip(filtered).for_each(|(s, v)| *s += w * v);
         }
         for (x, (o, s)) in out.iter_mut().zip(&sum).enumerate() {
-            *o = if cols.taps[x].is_some() { *s as f32 } else { outside };
+            *o = if cols.at(x).is_some() { *s as f32 } else { outside };
         }
     }
 }
 
-fn filter_row<T: Copy + Into<f64>>(src: &[T], cols: &AxisFilter, dst: &mut [f64]) {
+fn filter_row<T: Copy + Into<f64>>(src: &[T], cols: &AxisTaps, dst: &mut [f64]) {
     for (x, out) in dst.iter_mut().enumerate() {
         let Some((first, weights)) = cols.at(x) else { continue };
         let taps = &src[first..first + weights.len()];
@@ -105,7 +85,7 @@ mod tests {
     fn run(src: &[f32], rows: AxisMap, cols: AxisMap) -> Vec<f32> {
         let placement = Placement { rows, cols };
         let mut dst = vec![f32::NAN; rows.size * cols.size];
-        let filters = (AxisFilter::new(rows), AxisFilter::new(cols));
+        let filters = (axis_taps(rows), axis_taps(cols));
         resample_plane(&HuPixels::Float(src.to_vec()), placement, (&filters.0, &filters.1), -1000.0, &mut dst);
         dst
     }
@@ -151,7 +131,7 @@ mod tests {
     fn whole_numbers_and_floats_agree() {
         let ints: Vec<i16> = (0..63).map(|i| (i * 97 % 4096) as i16 - 1024).collect();
         let placement = Placement { rows: whole(9, 4), cols: whole(7, 5) };
-        let (rows, cols) = (AxisFilter::new(placement.rows), AxisFilter::new(placement.cols));
+        let (rows, cols) = (axis_taps(placement.rows), axis_taps(placement.cols));
         let (mut a, mut b) = (vec![0.0; 20], vec![0.0; 20]);
         resample_plane(&HuPixels::Int(ints.clone()), placement, (&rows, &cols), 0.0, &mut a);
         let floats = ints.iter().map(|&v| f32::from(v)).collect();

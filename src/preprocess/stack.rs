@@ -1,7 +1,7 @@
 //! A scan in the network's geometry, still in HU; windows are applied when a worker asks for a slice.
 
 use super::geometry::Placement;
-use super::resample::{AxisFilter, resample_plane};
+use super::resample::{axis_taps, resample_plane};
 use crate::model::config::{Channel, Input};
 use crate::observer::Observer;
 use crate::tensor::{ChannelWindow, Extent, HuPlanes, SliceSource};
@@ -34,7 +34,7 @@ impl HuStack {
             Error::new(ErrorKind::OutOfMemory, message).caused_by(e)
         })?;
         planes.resize(values, 0.0f32);
-        let filters = (AxisFilter::new(placement.rows), AxisFilter::new(placement.cols));
+        let filters = (axis_taps(placement.rows), axis_taps(placement.cols));
         planes.par_chunks_exact_mut(extent.area()).zip(volume.slices()).try_for_each(|(plane, slice)| {
             if observer.cancelled() {
                 return Err(Error::new(ErrorKind::Cancelled, "cancelled while resampling"));
@@ -42,9 +42,7 @@ impl HuStack {
             resample_plane(&slice.pixels, placement, (&filters.0, &filters.1), input.outside_hu as f32, plane);
             Ok(())
         })?;
-        let channels = input.channels.iter().zip(&input.mean).zip(&input.std);
-        let channels = channels.map(|((channel, &mean), &std)| transform(*channel, mean, std)).collect();
-        Ok(Self { planes, slices, extent, channels })
+        Ok(Self { planes, slices, extent, channels: channel_windows(input) })
     }
 
     /// The HU plane of one slice, [height, width].
@@ -55,13 +53,18 @@ impl HuStack {
 
 /// x of every channel where there is only air, at the lowest HU there is.
 pub fn air(input: &Input) -> Vec<f32> {
-    let channels = input.channels.iter().zip(&input.mean).zip(&input.std);
-    let air = channels.map(|((channel, &mean), &std)| {
+    let air = |window: &ChannelWindow| {
         let mut x = [0.0];
-        apply(&transform(*channel, mean, std), &[AIR_HU], &mut x);
+        apply(window, &[AIR_HU], &mut x);
         x[0]
-    });
-    air.collect()
+    };
+    channel_windows(input).iter().map(air).collect()
+}
+
+/// What makes each channel.
+pub(super) fn channel_windows(input: &Input) -> Vec<ChannelWindow> {
+    let channels = input.channels.iter().zip(&input.mean).zip(&input.std);
+    channels.map(|((channel, &mean), &std)| transform(*channel, mean, std)).collect()
 }
 
 /// Nothing is read below it (rule 1 of the model format clamps there).
@@ -72,7 +75,7 @@ fn transform(channel: Channel, mean: f64, std: f64) -> ChannelWindow {
     ChannelWindow { slice_offset: channel.slice_offset, low: window.level - window.width / 2.0, width: window.width, mean, std }
 }
 
-fn apply(window: &ChannelWindow, plane: &[f32], dst: &mut [f32]) {
+pub(super) fn apply(window: &ChannelWindow, plane: &[f32], dst: &mut [f32]) {
     for (x, &hu) in dst.iter_mut().zip(plane) {
         let v = ((f64::from(hu) - window.low) / window.width).clamp(0.0, 1.0);
         *x = ((v - window.mean) / window.std) as f32;

@@ -1,6 +1,6 @@
 //! The network's input, one slice at a time.
 
-use super::Extent;
+use super::{AxisTaps, Extent};
 
 /// The windowed slices of a scan, inferior to superior, made on demand.
 pub trait SliceSource: Sync {
@@ -17,6 +17,11 @@ pub trait SliceSource: Sync {
     fn hu(&self) -> Option<HuPlanes<'_>> {
         None
     }
+
+    /// The same slices as they were stored, for devices that resample them too; none when the host did.
+    fn scanned(&self) -> Option<&ScannedSlices<'_>> {
+        None
+    }
 }
 
 /// The slices of a scan in HU, and what makes channels of them.
@@ -26,6 +31,23 @@ pub struct HuPlanes<'a> {
     pub planes: &'a [f32],
     /// One for each channel.
     pub windows: &'a [ChannelWindow],
+}
+
+/// The slices of a scan in whole HU at the size of the scan, and what makes planes and then channels of them.
+#[derive(Clone, Debug)]
+pub struct ScannedSlices<'a> {
+    /// [height, width] each, row-major.
+    pub slices: Vec<&'a [i16]>,
+    /// Size of a slice.
+    pub source: Extent,
+    /// For every row of a plane.
+    pub row_taps: AxisTaps,
+    /// For every column of a plane.
+    pub column_taps: AxisTaps,
+    /// What padding is, in HU.
+    pub outside_hu: f32,
+    /// One for each channel.
+    pub windows: Vec<ChannelWindow>,
 }
 
 /// x = (clip((hu − low) / width, 0, 1) − mean) / std of the slice at an offset, which is clamped to the series.

@@ -13,6 +13,7 @@ pub mod linear;
 pub mod packing;
 mod queue;
 pub mod recurrent;
+pub mod resample;
 pub mod roofs;
 pub mod segmentation;
 pub mod stem;

@@ -1,6 +1,7 @@
 //! Steps → launches: what a graph records, or what a measured run queues one by one.
 
-use super::memory::{GroupMemory, POSITION, SequenceMemory};
+use super::feed::ScannedMemory;
+use super::memory::{GroupMemory, SequenceMemory};
 use super::program::{Op, Program, Stage, dense_tile};
 use super::weights::piece;
 use crate::Result;
@@ -19,8 +20,10 @@ pub(super) struct Context<'a> {
     pub(super) element: Element,
     pub(super) device: &'a GpuProperties,
     pub(super) weights: &'a DeviceMemory,
-    /// From [`super::session`]: the channel windows, when the input is HU.
+    /// The channel windows, when the input is HU.
     pub(super) windows: Option<&'a DeviceMemory>,
+    /// What resamples, when the input is slices as they were stored.
+    pub(super) scanned: Option<&'a ScannedMemory>,
 }
 
 /// A group of slices on its way through the 2-D network.
@@ -30,7 +33,6 @@ pub(super) struct Group<'a> {
     pub(super) slices: usize,
     /// Where the slice vectors go, f32 [slices, slice_vector].
     pub(super) pooled: Span<'a>,
-    pub(super) hu: bool,
     pub(super) maps: bool,
 }
 
@@ -42,6 +44,10 @@ impl Context<'_> {
         group: &Group<'_>,
         after: &mut dyn FnMut(&mut Queue, usize) -> Result<()>,
     ) -> Result<()> {
+        if let Some(scanned) = self.scanned {
+            let position = group.memory.position()?;
+            scanned.enqueue(queue, group.memory.input()?, position, group.slices)?;
+        }
         let mut scratch = 0;
         for (index, stage) in self.program.stages[..self.program.planar].iter().enumerate() {
             let mine = scratch;
@@ -66,12 +72,9 @@ impl Context<'_> {
             Op::Stem { shape, tile, weights: w, scale, shift } => {
                 let slab = memory.slab(0)?;
                 let buffers = StemBuffers { weights: weights(w)?, scale: weights(scale)?, shift: weights(shift)?, slab };
-                let input = match self.windows.filter(|_| group.hu) {
+                let input = match self.windows {
                     None => StemInput::Windowed(memory.input()?),
-                    Some(windows) => {
-                        let position = count.part(POSITION, 8).unwrap_or(count);
-                        StemInput::Hu { planes: memory.input()?, windows: windows.all(), position }
-                    }
+                    Some(windows) => StemInput::Hu { planes: memory.input()?, windows: windows.all(), position: memory.position()? },
                 };
                 stem(stream, self.element, (shape, tile), &buffers, input, slices)
             }

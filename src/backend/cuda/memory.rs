@@ -142,6 +142,11 @@ impl GroupMemory {
         self.buffer(0)
     }
 
+    /// First plane and number of planes, as the kernels read them.
+    pub(super) fn position(&self) -> Result<Span<'_>> {
+        self.control.span(POSITION, 8).ok_or_else(super::session::unprepared)
+    }
+
     pub(super) fn slab(&self, block: usize) -> Result<Span<'_>> {
         self.buffer(1 + block)
     }

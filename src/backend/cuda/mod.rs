@@ -5,6 +5,7 @@
 
 pub mod devices;
 mod enqueue;
+mod feed;
 mod memory;
 mod program;
 mod session;
@@ -120,6 +121,10 @@ impl Backend for CudaBackend {
 
     fn session(&self) -> Result<Box<dyn BackendSession + '_>> {
         Ok(Box::new(session::CudaSession::new(self)?))
+    }
+
+    fn resamples(&self) -> bool {
+        true
     }
 
     fn stage_times(&self) -> Vec<StageTime> {

@@ -5,15 +5,14 @@
 
 use super::CudaBackend;
 use super::enqueue::{Context, Group};
-use super::memory::{GroupMemory, MOST_SPAN, POSITION, SequenceMemory, map_bytes};
+use super::feed::{Feed, InputKind, Run, ScannedMemory, upload_windows};
+use super::memory::{GroupMemory, SequenceMemory, map_bytes};
 use super::stages::Marks;
 use crate::backend::{BackendSession, ScanMaps};
 use crate::observer::Observer;
 use crate::tensor::{ChannelWindow, SliceSource};
 use crate::{Error, ErrorKind, Result};
-use radnet_kernels::cuda::stem::{HuWindow, pack_windows};
 use radnet_kernels::cuda::{DeviceMemory, Queue, Recorded, Slices, Span};
-use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -33,16 +32,8 @@ struct Key {
     part: Part,
     /// Slices of the launches.
     slices: usize,
-    hu: bool,
+    input: InputKind,
     maps: bool,
-}
-
-/// Slices of a scan that run together.
-#[derive(Clone, Copy)]
-struct Run {
-    first: usize,
-    count: usize,
-    key: Key,
 }
 
 /// The memory, the queue and the graphs of one caller.
@@ -52,6 +43,7 @@ pub(super) struct CudaSession<'a> {
     group: Option<GroupMemory>,
     sequence: Option<SequenceMemory>,
     windows: Option<(Vec<ChannelWindow>, Arc<DeviceMemory>)>,
+    scanned: Option<ScannedMemory>,
     queue: Queue,
     device_ms: Option<f64>,
 }
@@ -73,7 +65,7 @@ fn bucket(slices: usize, most: usize) -> usize {
 impl<'a> CudaSession<'a> {
     pub(super) fn new(backend: &'a CudaBackend) -> Result<Self> {
         let queue = Queue::new(&backend.gpu).map_err(|e| super::error(e, "a stream"))?;
-        Ok(Self { backend, graphs: HashMap::new(), group: None, sequence: None, windows: None, queue, device_ms: None })
+        Ok(Self { backend, graphs: HashMap::new(), group: None, sequence: None, windows: None, scanned: None, queue, device_ms: None })
     }
 
     fn check(&self, scan: &dyn SliceSource, pooled: usize) -> Result<()> {
@@ -111,56 +103,22 @@ impl<'a> CudaSession<'a> {
         Ok(())
     }
 
-    /// Channel windows on the device; none when the host has made the channels.
-    fn prepare_windows(&mut self, windows: Option<&[ChannelWindow]>) -> Result<()> {
-        let Some(windows) = windows else { return Ok(()) };
-        if self.windows.as_ref().is_some_and(|(known, _)| known == windows) {
-            return Ok(());
+    /// What the form of the input needs on the device besides the input.
+    fn prepare_feed(&mut self, feed: Feed<'_>, slices: usize) -> Result<()> {
+        let Some(windows) = feed.windows() else { return Ok(()) };
+        if self.windows.as_ref().is_none_or(|(known, _)| known != windows) {
+            self.graphs.retain(|key, _| key.input == InputKind::Windowed);
+            let memory = upload_windows(self.backend, &mut self.queue, windows)?;
+            self.windows = Some((windows.to_vec(), Arc::new(memory)));
         }
-        self.graphs.retain(|key, _| !key.hu);
-        let table: Vec<HuWindow> = windows
-            .iter()
-            .map(|w| HuWindow { slice_offset: w.slice_offset, low: w.low, width: w.width, mean: w.mean, std: w.std })
-            .collect();
-        let memory = super::upload(&self.backend.gpu, &mut self.queue, &pack_windows(&table), "channel windows")?;
-        self.windows = Some((windows.to_vec(), Arc::new(memory)));
+        if let Feed::Scanned(scanned) = feed
+            && self.scanned.as_ref().is_none_or(|memory| !memory.serves(scanned, slices))
+        {
+            self.graphs.retain(|key, _| key.input != InputKind::Scanned);
+            self.scanned = None;
+            self.scanned = Some(ScannedMemory::new(self.backend, &mut self.queue, scanned, slices)?);
+        }
         Ok(())
-    }
-
-    /// Writes the slices of a run into pinned memory and queues their way to the device.
-    fn upload(&mut self, scan: &dyn SliceSource, observer: &dyn Observer, run: Run) -> Result<()> {
-        let backend = self.backend;
-        let group = self.group.as_ref().ok_or_else(unprepared)?;
-        let area = backend.network.input.area();
-        let hu = scan.hu().filter(|_| run.key.hu);
-        // HU planes of the run, with those around it that its channels read.
-        let (first, last) = hu.map_or((run.first, run.first + run.count), |hu| around(run, hu.windows, scan.slices()));
-        let planes = if hu.is_some() { last - first } else { run.count * backend.network.channels };
-        let mut idle = self.queue.finish().map_err(|e| super::error(e, "a scan"))?;
-        let staging = group.staging.write(&mut idle).map_err(|e| super::error(e, "a scan"))?;
-        staging[..4].copy_from_slice(&(run.count as u32).to_le_bytes());
-        staging[POSITION..POSITION + 4].copy_from_slice(&((run.first - first) as u32).to_le_bytes());
-        staging[POSITION + 4..POSITION + 8].copy_from_slice(&((last - first) as u32).to_le_bytes());
-        let floats = group.staging.write_floats(&mut idle).map_err(|e| super::error(e, "a scan"))?;
-        let floats = &mut floats[GroupMemory::PLANES / 4..][..planes * area];
-        match hu {
-            Some(hu) => floats.copy_from_slice(&hu.planes[first * area..][..floats.len()]),
-            None => backend.install(|| {
-                floats.par_chunks_exact_mut(backend.network.channels * area).enumerate().try_for_each(|(i, slice)| {
-                    if observer.cancelled() {
-                        return Err(Error::new(ErrorKind::Cancelled, "the host asked to stop"));
-                    }
-                    scan.write_slice(run.first + i, slice);
-                    Ok(())
-                })
-            })?,
-        }
-        let input = group.input()?.part(0, 4 * planes * area).ok_or_else(unprepared)?;
-        let copied = self
-            .queue
-            .upload(group.control.all(), &group.staging, 0)
-            .and_then(|()| self.queue.upload(input, &group.staging, GroupMemory::PLANES));
-        copied.map_err(|e| super::error(e, "the slices' way to the device"))
     }
 
     /// Queues the kernels of a run: a graph, or one by one when steps are measured.
@@ -173,7 +131,8 @@ impl<'a> CudaSession<'a> {
             element: backend.element,
             device: backend.gpu.properties(),
             weights: &backend.weights,
-            windows: self.windows.as_ref().filter(|_| key.hu).map(|(_, memory)| &**memory),
+            windows: self.windows.as_ref().filter(|_| key.input != InputKind::Windowed).map(|(_, memory)| &**memory),
+            scanned: self.scanned.as_ref().filter(|_| key.input == InputKind::Scanned),
         };
         let memory = (self.group.as_ref(), self.sequence.as_ref());
         if backend.clocks.is_some() {
@@ -183,6 +142,7 @@ impl<'a> CudaSession<'a> {
                 let mut held = self.group.as_ref().map_or_else(Vec::new, GroupMemory::holds);
                 held.extend(self.sequence.as_ref().map_or_else(Vec::new, SequenceMemory::holds));
                 held.extend(self.windows.iter().map(|(_, memory)| Arc::clone(memory)));
+                held.extend(self.scanned.iter().flat_map(|memory| [Arc::clone(&memory.table), Arc::clone(&memory.source)]));
                 held.push(Arc::clone(&backend.weights));
                 let recorded = self.queue.record(held, Vec::new(), |queue| enqueue(&context, queue, memory, key, &mut |_, _| Ok(())))?;
                 self.graphs.insert(key, recorded);
@@ -276,12 +236,11 @@ impl<'a> CudaSession<'a> {
         let backend = self.backend;
         let (slices, vector) = (scan.slices(), backend.network.slice_vector);
         let most = backend.most_slices;
-        // A property of the model alone: the device's windows and the host's differ in the last bit.
-        let hu = scan.hu().filter(|hu| span(hu.windows) <= MOST_SPAN && hu.windows.len() == backend.network.channels);
+        let feed = Feed::of(scan, backend.network.channels);
         self.device_ms = None;
-        self.prepare_windows(hu.map(|hu| hu.windows))?;
         let group = bucket(slices.min(most), most);
         self.prepare_group(group, maps.is_some())?;
+        self.prepare_feed(feed, group)?;
         self.prepare_sequence(group)?;
         if let Some(maps) = maps.as_deref_mut() {
             backend.prepare_maps(slices, maps)?;
@@ -292,9 +251,10 @@ impl<'a> CudaSession<'a> {
             }
             let count = most.min(slices - first);
             let part = if logits.is_some() { Part::Whole } else { Part::Planar };
-            let key = Key { part, slices: bucket(count, most), hu: hu.is_some(), maps: maps.is_some() };
-            let run = Run { first, count, key };
-            self.upload(scan, observer, run)?;
+            let key = Key { part, slices: bucket(count, most), input: feed.kind(), maps: maps.is_some() };
+            let run = Run { first, count, total: slices };
+            let memory = (self.group.as_ref().ok_or_else(unprepared)?, self.scanned.as_ref());
+            feed.upload(backend, &mut self.queue, memory, run, observer)?;
             self.execute(key)?;
             self.fetch(Some(&mut pooled[first * vector..][..count * vector]), logits.as_deref_mut())?;
             if let Some(maps) = maps.as_deref_mut() {
@@ -337,7 +297,7 @@ impl BackendSession for CudaSession<'_> {
         let span = sequence.pooled.span(0, 4 * pooled.len()).ok_or_else(unprepared)?;
         self.queue.upload(sequence.control.all(), &sequence.host, 0).map_err(failed)?;
         self.queue.upload(span, &sequence.host, SequenceMemory::POOLED).map_err(failed)?;
-        self.execute(Key { part: Part::Sequence, slices: capacity, hu: false, maps: false })?;
+        self.execute(Key { part: Part::Sequence, slices: capacity, input: InputKind::Windowed, maps: false })?;
         self.fetch(None, Some(logits))
     }
 
@@ -362,22 +322,6 @@ impl BackendSession for CudaSession<'_> {
     }
 }
 
-/// Planes that the channels of a slice lie apart, at most.
-fn span(windows: &[ChannelWindow]) -> usize {
-    let offsets = windows.iter().map(|w| w.slice_offset).chain([0]);
-    let (least, most) = offsets.fold((0i64, 0i64), |(least, most), o| (least.min(o), most.max(o)));
-    usize::try_from(most.saturating_sub(least)).unwrap_or(usize::MAX)
-}
-
-/// First and last (exclusive) plane of the series that a run's channels read.
-fn around(run: Run, windows: &[ChannelWindow], slices: usize) -> (usize, usize) {
-    let plane = |slice: usize, offset: i64| (slice as i64).saturating_add(offset).clamp(0, slices as i64 - 1) as usize;
-    let last = run.first + run.count - 1;
-    let offsets = || windows.iter().map(|w| w.slice_offset).chain([0]);
-    let first = offsets().map(|o| plane(run.first, o)).min().unwrap_or(run.first);
-    (first, offsets().map(|o| plane(last, o)).max().unwrap_or(last) + 1)
-}
-
 /// Queues everything of a graph.
 fn enqueue(
     context: &Context<'_>,
@@ -392,7 +336,7 @@ fn enqueue(
         return context.sequence(queue, sequence, slices, after);
     }
     let memory = group.ok_or_else(unprepared)?;
-    let group = Group { memory, slices: key.slices, pooled: sequence.pooled.all(), hu: key.hu, maps: key.maps };
+    let group = Group { memory, slices: key.slices, pooled: sequence.pooled.all(), maps: key.maps };
     context.planar(queue, &group, after)?;
     match key.part {
         Part::Whole => context.sequence(queue, sequence, Slices { count: memory.control.all(), capacity: key.slices }, after),
@@ -409,7 +353,7 @@ fn finite(pooled: &[f32], vector: usize, element: radnet_kernels::cuda::Element)
     Err(Error::new(ErrorKind::Device, message))
 }
 
-fn unprepared() -> Error {
+pub(super) fn unprepared() -> Error {
     Error::new(ErrorKind::Device, "the memory of a session is not what its scan needs")
 }
 

@@ -6,6 +6,7 @@ mod fragments;
 mod linear;
 mod memory;
 mod recurrent;
+mod resample;
 mod roofs;
 mod segmentation;
 mod stem;
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Case> {
         segmentation::cases(),
         linear::cases(),
         recurrent::cases(),
+        resample::cases(),
     ];
     families.into_iter().flatten().collect()
 }
