@@ -8,6 +8,7 @@ mod arguments;
 pub mod attention;
 pub mod dense;
 pub mod element;
+pub mod functions;
 pub mod gpu;
 pub mod linear;
 pub mod packing;

@@ -3,6 +3,7 @@
 mod attention;
 mod dense;
 mod fragments;
+mod functions;
 mod linear;
 mod memory;
 mod recurrent;
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Case> {
     let families = [
         memory::cases(),
         fragments::cases(),
+        functions::cases(),
         roofs::cases(),
         stem::cases(),
         dense::cases(),
