@@ -3,4 +3,7 @@
 //!
 //! Every check compares with an oracle in f64 that carries its own error bound ([`suite::support::Bounded`]); no tolerance is guessed.
 
+pub mod launches;
+pub mod paper;
+pub mod scans;
 pub mod suite;
