@@ -1,0 +1,180 @@
+// The running of a launch: a cluster's threads are fibers that one worker switches between, in an order that the seed decides.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "emulation.h"
+#include "fiber.h"
+#include "memory.h"
+
+namespace emulation {
+
+// What the host asks for.
+struct Launch {
+    const char* kernel;
+    void (*enter)(const void*);
+    const void* arguments;
+    uint3 grid;
+    unsigned block;
+    unsigned cluster;
+    unsigned shared_bytes;
+    bool overlaps;
+    bool hopper;  // compute capability 9.0 or later
+    const std::vector<Range>* ranges;
+};
+
+// SplitMix64.
+struct Random {
+    uint64_t state;
+    uint64_t next() {
+        uint64_t z = (state += 0x9e3779b97f4a7c15u);
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        return z ^ (z >> 31);
+    }
+    // A number below `bound`.
+    size_t below(size_t bound) { return size_t(next() >> 32) * bound >> 32; }
+};
+
+struct Fiber;
+
+// Threads that wait for one another in one call.
+struct Rendezvous {
+    Site site{};
+    unsigned expected = 0;
+    unsigned arrived = 0;
+    int votes = 0;
+    std::vector<Fiber*> waiting;
+};
+
+// A call that some lanes of a warp have made and others have yet to make.
+struct Pending {
+    Site site;
+    unsigned mask;
+    unsigned arrived;
+};
+
+struct Warp {
+    Fiber* lanes[32] = {};
+    Pending pending[32];
+    unsigned pending_count = 0;
+    unsigned exited = 0;
+};
+
+struct Block {
+    uint3 index{};
+    unsigned rank = 0;  // in its cluster
+    unsigned threads = 0;
+    unsigned exited = 0;
+    SharedMemory shared;
+    std::vector<Warp> warps;
+    Rendezvous barriers[16];
+    int vote_result = 0;
+};
+
+// A cp.async on its way.
+struct Copy {
+    void* to;
+    const void* from;
+    bool valid;
+    unsigned group;
+};
+
+struct Fiber : Place {
+    Context context;
+    Block* block = nullptr;
+    Warp* warp = nullptr;
+    unsigned rank = 0;  // in its block
+    unsigned lane = 0;
+    bool exited = false;
+    Site site{};              // the call it waits in
+    void* operand = nullptr;  // what it brought there
+    std::vector<Copy> copies;
+    unsigned copy_groups = 0;
+    bool cluster_arrived = false;
+    unsigned cluster_phase = 0;
+};
+
+class Worker {
+public:
+    // Runs the blocks of cluster `index`, counted along x first; false when one of them did something wrong.
+    bool run(const Launch& launch, size_t index, uint64_t seed);
+
+    const std::string& message() const { return message_; }
+
+    // From within a fiber.
+    const Launch& launch() const { return *launch_; }
+    Random& random() { return random_; }
+    std::vector<Block>& blocks() { return blocks_; }
+    void wake(Fiber& fiber) { ready_.push_back(&fiber); }
+    // Goes on with some fiber that can; returns when this one is chosen again.
+    void yield_to_any();
+    [[noreturn]] void give_up(std::string message);
+
+    struct {
+        Site site{};
+        unsigned arrived = 0;
+        unsigned phase = 0;
+        std::vector<Fiber*> waiting;
+    } cluster_barrier;
+    bool waited_for_previous = false;
+
+private:
+    bool set_up(size_t index);
+    void describe_deadlock();
+    static void entry();
+    void finish(Fiber& fiber);
+    Fiber* choose();
+    void resume(Context& from, Fiber* next, bool done);
+
+    const Launch* launch_ = nullptr;
+    Random random_{0};
+    Stacks stacks_;
+    std::deque<Fiber> fibers_;
+    std::vector<Block> blocks_;
+    std::vector<Fiber*> ready_;
+    Context scheduler_;
+    size_t live_ = 0;
+    std::string message_;
+};
+
+extern __thread Worker* worker;
+
+inline Fiber& self() { return *static_cast<Fiber*>(const_cast<Place*>(place)); }
+
+// Suspends this thread in `site` until it is woken.
+void block_in(const Site& site);
+
+// "thread 5 of block (1, 0, 0)"
+std::string describe(const Fiber& fiber);
+std::string describe(const Site& site);
+
+// Registers this lane's call. True for the last of `mask`, who works for all and then calls `release`; false for the others, after that.
+bool join_warp(const Site& site, unsigned mask, void* operand);
+void release_warp(unsigned mask);
+
+template <typename Work>
+void together(const Site& site, unsigned mask, void* operand, Work work) {
+    if (join_warp(site, mask, operand)) {
+        work(self().warp->lanes);
+        release_warp(mask);
+    }
+}
+
+void check_exit_from_warp(Fiber& fiber);
+void check_exit_from_block(Fiber& fiber);
+void check_exit_from_cluster(Fiber& fiber);
+
+struct Kernel {
+    const char* name;
+    size_t argument_bytes;
+    unsigned max_threads;
+    void (*enter)(const void*);
+};
+const Kernel* find_kernel(const char* name);
+
+}  // namespace emulation

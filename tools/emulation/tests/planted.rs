@@ -1,0 +1,104 @@
+//! The emulator must find what is wrong: every planted bug ends in an error that says what, or in a wrong result under every seed tried; the
+//! twin without the bug is right under all of them.
+
+mod support;
+
+use radnet_emulation::Options;
+use support::{Shape, device, ramp, run};
+
+const SEEDS: std::ops::Range<u64> = 0..8;
+
+const EXCHANGE: Shape = Shape { kernel: "planted_missing_barrier", blocks: 1, threads: 128, cluster: 1, shared_bytes: 512 };
+const DIVERGENCE: Shape = Shape { kernel: "planted_divergence", blocks: 1, threads: 128, cluster: 1, shared_bytes: 512 };
+const STAGE: Shape = Shape { kernel: "planted_stage", blocks: 1, threads: 128, cluster: 1, shared_bytes: 4 * (256 + 8) };
+const TWO_GROUPS: Shape = Shape { kernel: "planted_two_groups", blocks: 1, threads: 32, cluster: 1, shared_bytes: 1024 };
+
+/// What became of a run.
+enum Outcome {
+    Right,
+    Wrong,
+    Refused(String),
+}
+
+fn outcomes(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) -> Vec<Outcome> {
+    let outcome = |seed| {
+        let gpu = device(Options::hopper().with_seed(seed))?;
+        Some(match run(&gpu, shape, bug, x, expected.len()) {
+            Ok(y) if y == expected => Outcome::Right,
+            Ok(_) => Outcome::Wrong,
+            Err(error) => Outcome::Refused(error.message),
+        })
+    };
+    SEEDS.map_while(outcome).collect()
+}
+
+fn is_right(shape: Shape, x: &[f32], expected: &[f32]) {
+    for outcome in outcomes(shape, 0, x, expected) {
+        match outcome {
+            Outcome::Right => {}
+            Outcome::Wrong => panic!("{shape:?} without a bug gives a wrong result"),
+            Outcome::Refused(message) => panic!("{shape:?} without a bug: {message}"),
+        }
+    }
+}
+
+fn is_wrong(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) {
+    for outcome in outcomes(shape, bug, x, expected) {
+        assert!(matches!(outcome, Outcome::Wrong), "bug {bug} of {shape:?} goes unnoticed, or is noticed otherwise");
+    }
+}
+
+fn is_refused(shape: Shape, bug: i32, x: &[f32], expected: &[f32], words: &[&str]) {
+    for outcome in outcomes(shape, bug, x, expected) {
+        let Outcome::Refused(message) = outcome else { panic!("bug {bug} of {shape:?} goes unnoticed") };
+        assert!(message.contains(shape.kernel) && words.iter().all(|word| message.contains(word)), "{message}");
+    }
+}
+
+#[test]
+fn a_missing_barrier_shows_in_the_result() {
+    let x = ramp(256);
+    let expected: Vec<f32> = x.chunks(128).flat_map(|half| half.iter().rev().copied()).collect();
+    is_right(EXCHANGE, &x, &expected);
+    is_wrong(EXCHANGE, 1, &x, &expected);
+    is_wrong(EXCHANGE, 2, &x, &expected);
+}
+
+#[test]
+fn lanes_and_threads_that_do_not_come_are_named() {
+    let x = ramp(128);
+    let expected: Vec<f32> = x.chunks(32).flat_map(|warp| vec![warp.iter().sum(); 32]).collect();
+    is_right(DIVERGENCE, &x, &expected);
+    is_refused(DIVERGENCE, 1, &x, &expected, &["__shfl_xor_sync at barriers.cu:"]);
+    is_refused(DIVERGENCE, 2, &x, &expected, &["divergent", "__syncthreads at barriers.cu:"]);
+    is_refused(DIVERGENCE, 3, &x, &expected, &["exit", "barriers.cu:"]);
+    is_refused(DIVERGENCE, 4, &x, &expected, &["which the mask 0xffff leaves out"]);
+}
+
+#[test]
+fn asynchronous_copies_land_only_when_they_are_waited_for() {
+    let x = ramp(256);
+    let at = |i: i32| usize::try_from(i).ok().and_then(|i| x.get(i)).copied().unwrap_or(0.0);
+    let expected: Vec<f32> = (0..256).map(|i| at(i - 1) + at(i) + at(i + 1)).collect();
+    is_right(STAGE, &x, &expected);
+    is_wrong(STAGE, 1, &x, &expected);
+    let reversed: Vec<f32> = x.chunks(128).flat_map(|half| half.chunks(4).rev().flatten().copied()).collect();
+    is_right(TWO_GROUPS, &x, &reversed);
+    is_wrong(TWO_GROUPS, 1, &x, &reversed);
+}
+
+#[test]
+fn unwritten_shared_memory_and_accesses_outside_are_found() {
+    let x = ramp(256);
+    let at = |i: i32| usize::try_from(i).ok().and_then(|i| x.get(i)).copied().unwrap_or(0.0);
+    let expected: Vec<f32> = (0..256).map(|i| at(i - 1) + at(i) + at(i + 1)).collect();
+    is_wrong(STAGE, 2, &x, &expected);
+    is_refused(STAGE, 3, &x, &expected, &["cp_async16 at memory.cu:", "writes byte 1056 of 1056 of shared memory"]);
+    is_refused(STAGE, 5, &x, &expected, &["cp_async16 at memory.cu:", "not in global memory"]);
+    is_refused(STAGE, 6, &x, &expected, &["not multiples of 16"]);
+    if cfg!(not(sanitized)) {
+        // Under the address sanitizer these end the process with the line.
+        is_refused(STAGE, 4, &x, &expected, &["wrote byte 1056 of its 1056 bytes of shared memory"]);
+        is_refused(STAGE, 7, &x, &expected, &["byte 1024 of an allocation of 1024 was written"]);
+    }
+}

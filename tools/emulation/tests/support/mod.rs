@@ -1,0 +1,57 @@
+//! A small host for planted kernels: one buffer of floats in, one out.
+
+use radnet_emulation::Options;
+use radnet_kernels::cuda::{DeviceMemory, Gpu, GpuError, Launch, Queue};
+use std::sync::Arc;
+
+/// The arguments of all planted kernels: x, y, which bug, how many.
+#[repr(C)]
+pub(crate) struct Arguments {
+    x: u64,
+    y: u64,
+    bug: i32,
+    n: i32,
+}
+
+/// What is launched, apart from its arguments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) kernel: &'static str,
+    pub(crate) blocks: u32,
+    pub(crate) threads: u32,
+    pub(crate) cluster: u32,
+    pub(crate) shared_bytes: u32,
+}
+
+/// An emulated device, or none without a C++ compiler.
+pub(crate) fn device(options: Options) -> Option<Arc<dyn Gpu>> {
+    radnet_emulation::device_or_skip(options).map(|device| device as Arc<dyn Gpu>)
+}
+
+/// Runs a planted kernel on `x`; `y` has `outputs` floats.
+pub(crate) fn run(gpu: &Arc<dyn Gpu>, shape: Shape, bug: i32, x: &[f32], outputs: usize) -> Result<Vec<f32>, GpuError> {
+    let mut queue = Queue::new(gpu)?;
+    let (from, to) = (DeviceMemory::new(gpu, 4 * x.len())?, DeviceMemory::new(gpu, 4 * outputs)?);
+    let (sent, back) = (queue.pinned(4 * x.len())?, queue.pinned(4 * outputs)?);
+    sent.write_floats(&mut queue.finish()?)?.copy_from_slice(x);
+    queue.upload(from.all(), &sent, 0)?;
+    let arguments = Arguments { x: from.all().address(), y: to.all().address(), bug, n: x.len() as i32 };
+    launch(&mut queue, shape, &arguments)?;
+    queue.download(&back, 0, to.all())?;
+    let result = back.read_floats(&queue.finish()?)?.to_vec();
+    Ok(result)
+}
+
+fn launch(queue: &mut Queue, shape: Shape, arguments: &Arguments) -> Result<(), GpuError> {
+    let Shape { kernel, blocks, threads, cluster, shared_bytes } = shape;
+    // SAFETY: `Arguments` is plain data without padding.
+    let bytes = unsafe { std::slice::from_raw_parts(std::ptr::from_ref(arguments).cast::<u8>(), size_of::<Arguments>()) };
+    let launch = Launch { kernel, grid: [blocks, 1, 1], block: threads, cluster, shared_bytes, arguments: bytes, overlaps: false };
+    // SAFETY: the struct is the planted kernels' own and its memory lives until the caller has waited.
+    unsafe { queue.stream().launch(&launch) }
+}
+
+/// Distinct values.
+pub(crate) fn ramp(n: usize) -> Vec<f32> {
+    (0..n).map(|i| i as f32 + 1.0).collect()
+}
