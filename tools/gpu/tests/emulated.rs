@@ -25,8 +25,6 @@ fn every_family_is_run() {
     }
 }
 
-const FAMILIES: [&str; 9] = ["memory", "fragments", "stem", "dense", "transition", "attention", "segmentation", "linear", "recurrent"];
-
 /// Runs the cases of a family on one device, all of them, and then tells which are wrong.
 fn run(family: &str, options: Options) {
     let seed = std::env::var("RADNET_EMULATION_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -45,6 +43,7 @@ fn run(family: &str, options: Options) {
 
 macro_rules! families {
     ($($family:ident),*) => {
+        const FAMILIES: &[&str] = &[$(stringify!($family)),*];
         $(
             mod $family {
                 use super::{Options, run};
@@ -63,4 +62,4 @@ macro_rules! families {
     };
 }
 
-families!(memory, fragments, stem, dense, transition, attention, segmentation, linear, recurrent);
+families!(memory, fragments, roofs, stem, dense, transition, attention, segmentation, linear, recurrent, resample);
