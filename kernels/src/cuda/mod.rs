@@ -7,20 +7,25 @@
 mod arguments;
 pub mod attention;
 pub mod dense;
+pub mod driver;
 pub mod element;
 pub mod functions;
 pub mod gpu;
 pub mod linear;
 pub mod packing;
+pub mod prebuilt;
+pub mod probe;
 mod queue;
 pub mod recurrent;
 pub mod resample;
 pub mod roofs;
 pub mod segmentation;
+pub mod selftest;
 pub mod stem;
 pub mod transition;
 
 pub use arguments::Slices;
+pub use driver::Driver;
 pub use element::Element;
 pub use gpu::{DeviceMemory, Gpu, GpuError, GpuErrorKind, GpuProperties, Graph, Launch, Span, Stream};
 pub use queue::{Idle, Pinned, Queue, Recorded};
