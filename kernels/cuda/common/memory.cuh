@@ -42,12 +42,8 @@ DEVICE T* cluster_shared(T* mine, unsigned rank, RADNET_HERE) {
 #else
 
 namespace radnet {
-// The 32-bit address that shared-memory instructions take.
-DEVICE uint32_t shared_address(const void* shared) {
-    uint64_t address;
-    asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(shared));
-    return uint32_t(address);
-}
+// The 32-bit address that shared-memory instructions take; a builtin, so that the compiler sees through it to constant offsets.
+DEVICE uint32_t shared_address(const void* shared) { return uint32_t(__cvta_generic_to_shared(shared)); }
 }  // namespace radnet
 
 // Sixteen bytes from global to shared memory, past the L1 cache; zeros where not `valid`, without reading `from`. Both are 16-byte aligned.
