@@ -29,9 +29,10 @@
 // each kx, then ky, so the same for every tile, split, grid and count. Error: γ of K (+1 for norm2's FMA) and 9·m terms over Σ|a||b|, and one
 // rounding to T of norm1's result, of mid and of out each.
 #include "common/target.cuh"
-#include "common/types.cuh"
+#include "common/lines.cuh"
 #include "common/memory.cuh"
 #include "common/mma.cuh"
+#include "common/types.cuh"
 
 struct DenseLayer {
     uint32_t norm1, conv1, norm2, conv2;
@@ -54,7 +55,6 @@ constexpr int THREADS = 256;
 constexpr int CHUNK = 128;                                   // positions of a step of the 1×1
 constexpr int MID = 128;                                     // mid channels of a round
 constexpr int OUTPUTS = 32;                                  // outputs of a round
-constexpr int LINE = 64;                                     // bytes of a row in a stage of the 1×1
 constexpr int STAGES = 3;
 constexpr int STAGE = (CHUNK + MID) * LINE + 2 * LINE;       // slab rows, conv1 rows, norm1's scale and shift
 constexpr int TAP_LINE = 32;                                 // bytes of a row in a stage of the 3×3
@@ -67,12 +67,9 @@ static_assert(TAP_STAGES * TAP_STAGE <= RING, "both use the ring");
 static_assert((TAP_STAGES - 1) * TAP_STAGE <= (STAGES - 1) * STAGE, "the 3×3 begins while the 1×1 ends");
 
 template <typename T>
-constexpr int PIECE = 16 / int(sizeof(T));                   // elements of 16 bytes
-template <typename T>
 constexpr int PITCH = MID * int(sizeof(T)) + 16;             // bytes from position to position of mid: eight neighbours meet no bank twice
 
-// Where 16-byte piece `piece` of row `row` lies: eight consecutive rows are read without bank conflicts.
-DEVICE int line_at(int row, int piece) { return row * LINE + ((piece ^ (row >> 1 & 3)) << 4); }
+// Where 16-byte piece `piece` of row `row` of a stage of the 3×3 lies: eight consecutive rows are read without bank conflicts.
 DEVICE int tap_line_at(int row, int piece) { return row * TAP_LINE + ((piece ^ (row >> 2 & 1)) << 4); }
 
 // A block's part of the map.
@@ -190,7 +187,7 @@ struct First {
         const uint32_t* norm1 = reinterpret_cast<const uint32_t*>(stage + (CHUNK + MID) * LINE) + (lane() & 3);
         const unsigned char* a_at = stage + line_at(first_row() + (lane() & 15), lane() >> 4);
         const unsigned char* b_at = stage + CHUNK * LINE + line_at(first_channel() + (lane() >> 4) * 8 + (lane() & 7), lane() >> 3 & 1);
-        int other = 32 - (lane() << 4 & 64);                 // from one half of a line to the other, by its swizzle
+        int other = second_half(lane());
 #pragma unroll
         for (int k = 0; k < 2; ++k) {
             if (k * 16 >= left) break;
@@ -252,20 +249,16 @@ struct First<float> {
             for (int j = 0; j < 8; ++j) sums[i][j] = 0.0f;
     }
 
-    DEVICE static float value(const unsigned char* lines, int row, int k) {
-        return *reinterpret_cast<const float*>(lines + line_at(row, k / 4) + k % 4 * 4);
-    }
-
     DEVICE void add(const unsigned char* stage, int left, int, int) {
         const float* norm1 = reinterpret_cast<const float*>(stage + (CHUNK + MID) * LINE);
 #pragma unroll 1
         for (int k = 0; k < min(left, 16); ++k) {
             float a[8];
 #pragma unroll
-            for (int i = 0; i < 8; ++i) a[i] = affine_relu(value(stage, first_row() + 16 * i, k), norm1[k], norm1[16 + k]);
+            for (int i = 0; i < 8; ++i) a[i] = affine_relu(line_float(stage, first_row() + 16 * i, k), norm1[k], norm1[16 + k]);
 #pragma unroll
             for (int j = 0; j < 8; ++j) {
-                float b = value(stage + CHUNK * LINE, first_channel() + 16 * j, k);
+                float b = line_float(stage + CHUNK * LINE, first_channel() + 16 * j, k);
 #pragma unroll
                 for (int i = 0; i < 8; ++i) sums[i][j] = fmaf(a[i], b, sums[i][j]);
             }

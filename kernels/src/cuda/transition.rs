@@ -10,10 +10,10 @@ use super::{Element, packing};
 
 /// Output positions and output channels of a block of threads.
 const POSITIONS: usize = 64;
-const OUTPUTS: usize = 64;
-const THREADS: u32 = 128;
-/// Dynamic shared memory: three stages of four slab rows for each position, 64 rows of weights and their norm.
-const SHARED: usize = 3 * (5 * 64 * 64 + 256);
+const OUTPUTS: usize = 128;
+const THREADS: u32 = 256;
+/// Dynamic shared memory: three stages of four slab rows for each position, the rows of the weights and their norm; the pooled tile.
+const SHARED: usize = 3 * ((4 * POSITIONS + OUTPUTS) * 64 + 256) + POSITIONS * 64;
 
 /// Shapes of a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
