@@ -132,8 +132,9 @@ DEVICE void stage_patch(const StemArguments& args) {
 #pragma unroll
         for (unsigned j = 0; j < 2; ++j) {
             // Coordinates before the image wrap to large numbers.
-            if (y >= args.height || x + j >= args.width) continue;
-            v[j] = from[size_t(y) * args.width + x + j];
+            unsigned at = x + j;
+            if (y >= args.height || at >= args.width) continue;
+            v[j] = from[size_t(y) * args.width + at];
             if (HU) v[j] = window(v[j]);
         }
         store_pair(patch_of<T>(args) + row * args.patch_columns + column, v[0], v[1]);
