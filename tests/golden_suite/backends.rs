@@ -18,7 +18,7 @@ const RMS: f64 = 1.25;
 const MAP: f64 = 1e-4;
 
 /// One scan through a backend: logits and maps.
-fn run(backend: &dyn Backend, case: &Case) -> (Vec<f64>, ScanMaps) {
+pub(crate) fn run(backend: &dyn Backend, case: &Case) -> (Vec<f64>, ScanMaps) {
     let network = &case.model.network;
     let mut session = backend.session().unwrap();
     let mut pooled = vec![f32::NAN; case.slices * network.slice_vector];
@@ -57,7 +57,7 @@ fn check_maps(case: &Case, maps: &ScanMaps) {
 }
 
 /// Checks every case and the rms over all of them.
-fn check(make: &dyn Fn(&Case) -> Box<dyn Backend>) {
+pub(crate) fn check(make: &dyn Fn(&Case) -> Box<dyn Backend>) {
     let (mut sumsq, mut count) = (0.0, 0);
     for case in cases() {
         let (logits, maps) = run(&*make(&case), &case);

@@ -1,5 +1,6 @@
 //! The golden set: small models of every kind with what PyTorch's float64 makes of them (`tests/golden`).
 
 mod backends;
+mod cuda;
 mod fixture;
 mod reference;
