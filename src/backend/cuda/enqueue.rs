@@ -2,7 +2,7 @@
 
 use super::feed::ScannedMemory;
 use super::memory::{GroupMemory, SequenceMemory};
-use super::program::{Op, Program, Stage, dense_tile};
+use super::program::{Op, Program, Stage, dense_tile, sequence_element};
 use super::weights::piece;
 use crate::Result;
 use radnet_kernels::cuda::attention::{AttentionBuffers, attention};
@@ -157,6 +157,6 @@ impl Context<'_> {
         slices: Slices<'_>,
     ) -> Result<()> {
         let buffers = LinearBuffers { weights: piece(self.weights, weights)?, bias: piece(self.weights, bias)?, x, y };
-        linear(queue.stream(), self.element, shape, &buffers, slices).map_err(|e| super::error(e, "a linear step"))
+        linear(queue.stream(), sequence_element(self.element), shape, &buffers, slices).map_err(|e| super::error(e, "a linear step"))
     }
 }

@@ -236,7 +236,8 @@ impl Program {
         let shape = RecurrentShape { cell, hidden, directions: 1 + usize::from(bidirectional) };
         let projection = LinearShape { inputs: input, outputs: shape.projected() };
         let rows = gates * hidden;
-        let weights = projection.pack(packed.element, |o, i| f64::from(cells[o / rows].weight_ih[o % rows * input + i]));
+        let fine = sequence_element(packed.element);
+        let weights = projection.pack(fine, |o, i| f64::from(cells[o / rows].weight_ih[o % rows * input + i]));
         let weights = packed.put(&weights);
         // GRU's n adds its hidden bias before the reset gate multiplies.
         let separate = |row: usize| gates == 3 && row / hidden == 2;
@@ -245,7 +246,7 @@ impl Program {
             f64::from(cell.bias_ih[row]) + if separate(row) { 0.0 } else { f64::from(cell.bias_hh[row]) }
         };
         let bias = packed.put(&projection.pack_bias(both));
-        let plan = RecurrentPlan::new(shape, packed.element, target.device);
+        let plan = RecurrentPlan::new(shape, fine, target.device);
         let own = packed.put(&plan.pack(|d, row, k| f64::from(cells[d].weight_hh[row * hidden + k])));
         let hidden_bias = match cell {
             Cell::Lstm => Vec::new(),
@@ -283,10 +284,19 @@ fn classifier(target: &Target<'_>, packed: &mut Packed, input: usize, classes: u
     let w = &target.weights.classifier;
     packed.check(|| "classifier.weight".to_owned(), &w.weight)?;
     let shape = LinearShape { inputs: input, outputs: classes };
-    let weights = shape.pack(packed.element, |o, i| f64::from(w.weight[o * input + i]));
+    let weights = shape.pack(sequence_element(packed.element), |o, i| f64::from(w.weight[o * input + i]));
     let weights = packed.put(&weights);
     let bias = packed.put(&shape.pack_bias(|o| f64::from(w.bias[o])));
     Ok(Op::Classifier { shape, weights, bias })
+}
+
+/// How the weights of recurrence and classifier are stored. Their activations are float32 in any case, and their weights are small numbers,
+/// of which fp16 keeps three more bits than bf16.
+pub(super) fn sequence_element(element: Element) -> Element {
+    match element {
+        Element::Bf16 => Element::F16,
+        other => other,
+    }
 }
 
 fn cells(layer: &RnnLayer) -> impl Iterator<Item = &RnnCell> {
