@@ -70,14 +70,8 @@ DEVICE void recurrent(const RecurrentArguments& args) {
                 sum = gate_sum(weights + size_t(unit) * 32, size_t(hidden) * 32, h, runs);
             }
             // What the unit's first lane needs of this gate: of GRU's n, W_hn·h + b_hn.
-            float mine;
-            if (gate != 2) {
-                mine = sigmoid_f32(x + sum);
-            } else if (lstm) {
-                mine = tanh_f32(x + sum);
-            } else {
-                mine = unit < hidden ? sum + args.bias[direction * hidden + unit] : 0.0f;
-            }
+            float mine = tanh_or_sigmoid_f32(x + sum, gate == 2);
+            if (!lstm && gate == 2) mine = unit < hidden ? sum + args.bias[direction * hidden + unit] : 0.0f;
             float second = __shfl_sync(~0u, mine, first + 1), third = __shfl_sync(~0u, mine, first + 2);
             float fourth = __shfl_sync(~0u, lstm ? mine : x, first + (lstm ? 3 : 2));
             if (gate != 0 || unit >= hidden) continue;

@@ -4,7 +4,8 @@
 //   fragments of mma m16n8k16 as the lanes hold them. Row g of a tile is gate 2·(g mod 2) of unit g/2, row g + 8 the next gate. The inputs
 //   of two fragments are ordered so that a lane's eight lie together in h: lane 4g + t has inputs 32·pair + 8t + (0..8).
 //   h lies in the shared memory of every block of the cluster, twice, in parts of T whose sum keeps float32's digits (2 of f16, 3 of bf16):
-//   one column of the product each, so that the parts cost no further tensor operation. Sums and state are float32.
+//   one column of the product each, so that the parts cost no further tensor operation. Its inputs are padded by zeros to 256 at least, so
+//   that the fragments in registers need no test. Sums and state are float32.
 // Tile: a warp has one tile (or two), with the first 16 fragments of the first in 64 registers and the rest in shared memory. 256 units: 8
 //   blocks of 8 warps, all of W_hh in registers, 4 KB of shared memory. 512 units: 196 KB.
 // Step: 16 tensor operations in four chains, gates exchanged between two lanes, h of the tile sent to all blocks by one store of 8 bytes a
@@ -34,16 +35,11 @@ constexpr unsigned PARTS = 3;
 template <>
 constexpr unsigned PARTS<f16> = 2;
 
-// The weights of a warp's tile, and where those are that are not in registers.
-struct Tile {
-    const uint32_t* shared;  // of this lane
-    unsigned resident;
-};
-
-// d[chain] += the tile's fragments 2·pair and 2·pair + 1 times `h`, eight inputs of this lane's column.
+// d += the fragments a0 and a1 times `h`, this lane's eight inputs of its column.
 template <typename T>
-DEVICE void multiply_pair(float (&d)[CHAINS][4], unsigned pair, const uint32_t (&a0)[4], const uint32_t (&a1)[4], uint4 h) {
-    uint32_t b0[2] = {h.x, h.y}, b1[2] = {h.z, h.w};
+DEVICE void multiply_pair(float (&d)[CHAINS][4], unsigned pair, const uint32_t (&a0)[4], const uint32_t (&a1)[4], const T* h) {
+    uint4 column = *reinterpret_cast<const uint4*>(h + 32 * pair);
+    uint32_t b0[2] = {column.x, column.y}, b1[2] = {column.z, column.w};
     if (pair % 2 == 0) {
         mma_m16n8k16<T>(d[0], a0, b0);
         mma_m16n8k16<T>(d[1], a1, b1);
@@ -58,24 +54,20 @@ DEVICE void fragment(uint32_t (&a)[4], const uint32_t* from) {
     a[0] = raw.x, a[1] = raw.y, a[2] = raw.z, a[3] = raw.w;
 }
 
-// W_hh·h of a tile's rows g and g + 8, in the lanes with t = 0. `h` is this lane's part and place, null where its column is empty.
+// The pairs of fragments from `first` on that lie in shared memory.
 template <typename T>
-DEVICE void product(float (&sums)[2], const uint32_t (&resident)[RESIDENT][4], const Tile& tile, unsigned pairs, const T* h) {
-    float d[CHAINS][4] = {};
-#pragma unroll
-    for (unsigned pair = 0; pair < RESIDENT / 2; ++pair) {
-        if (2 * pair >= tile.resident) break;
-        uint4 column = h ? *reinterpret_cast<const uint4*>(h + 32 * pair) : make_uint4(0, 0, 0, 0);
-        multiply_pair<T>(d, pair, resident[2 * pair], resident[2 * pair + 1], column);
-    }
-    const uint32_t* shared = tile.shared;
-    for (unsigned pair = tile.resident / 2; pair < pairs; ++pair, shared += 2 * FRAGMENT) {
-        uint4 column = h ? *reinterpret_cast<const uint4*>(h + 32 * pair) : make_uint4(0, 0, 0, 0);
+DEVICE void multiply_shared(float (&d)[CHAINS][4], unsigned first, unsigned pairs, const uint32_t* fragments, const T* h) {
+    for (unsigned pair = first; pair < pairs; ++pair, fragments += 2 * FRAGMENT) {
         uint32_t a0[4], a1[4];
-        fragment(a0, shared);
-        fragment(a1, shared + FRAGMENT);
-        multiply_pair<T>(d, pair, a0, a1, column);
+        fragment(a0, fragments);
+        fragment(a1, fragments + FRAGMENT);
+        multiply_pair<T>(d, pair, a0, a1, h);
     }
+}
+
+// The sums of rows g and g + 8 over chains and parts, in the lanes with t = 0: the parts are columns 0, 1 (of lane t = 0) and 2 (t = 1).
+template <typename T>
+DEVICE void add_up(float (&sums)[2], const float (&d)[CHAINS][4]) {
 #pragma unroll
     for (unsigned row = 0; row < 2; ++row) {
         float high = (d[0][2 * row] + d[1][2 * row]) + (d[2][2 * row] + d[3][2 * row]);
@@ -85,28 +77,27 @@ DEVICE void product(float (&sums)[2], const uint32_t (&resident)[RESIDENT][4], c
     }
 }
 
-// Part `index` of a value: what T keeps of what the parts before it left.
-template <typename T>
-DEVICE T part(float value, unsigned index) {
-    T rounded = from_float<T>(value);
-    for (unsigned i = 0; i < index; ++i) {
-        value -= to_float(rounded);
-        rounded = from_float<T>(value);
-    }
-    return rounded;
-}
-
-// Sends h of a tile's four units, held by the lanes 8·unit, to every block: lane 8·p + r sends part p to block r.
+// Sends h of a tile's four units, held by the lanes 8·unit, to every block: lane 8·p + r sends part p to block r. A part is what T keeps of
+// what the parts before it left.
 template <typename T>
 DEVICE void broadcast(float h, T* next, unsigned inputs, unsigned blocks) {
     unsigned lane = threadIdx.x % 32, index = lane / 8, block = lane % 8;
-    T parts[4];
+    T first = from_float<T>(h);
+    float rest = h - to_float(first);
+    T second = from_float<T>(rest);
+    uint32_t both = uint32_t(first.bits) | uint32_t(second.bits) << 16;
+    uint32_t third = PARTS<T> == 3 ? from_float<T>(rest - to_float(second)).bits : 0;
+    uint32_t parts[4];
 #pragma unroll
-    for (unsigned unit = 0; unit < 4; ++unit) parts[unit] = part<T>(__shfl_sync(~0u, h, 8 * unit), index);
+    for (unsigned unit = 0; unit < 4; ++unit) {
+        parts[unit] = __shfl_sync(~0u, both, 8 * unit) >> (index == 1 ? 16 : 0);
+        if (PARTS<T> == 3) {
+            uint32_t of_third = __shfl_sync(~0u, third, 8 * unit);
+            if (index == 2) parts[unit] = of_third;
+        }
+    }
     if (index >= PARTS<T> || block >= blocks) return;
-    uint2 packed;
-    packed.x = uint32_t(parts[0].bits) | uint32_t(parts[1].bits) << 16;
-    packed.y = uint32_t(parts[2].bits) | uint32_t(parts[3].bits) << 16;
+    uint2 packed = make_uint2((parts[0] & 0xffff) | parts[1] << 16, (parts[2] & 0xffff) | parts[3] << 16);
     *reinterpret_cast<uint2*>(cluster_shared(next + index * inputs, block)) = packed;
 }
 
@@ -115,7 +106,7 @@ DEVICE void recurrent_cluster(const RecurrentArguments& args) {
     unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     unsigned g = lane / 4, t = lane % 4;
     unsigned rank = cluster_rank(), blocks = cluster_size(), direction = blockIdx.x / blocks;
-    unsigned hidden = args.hidden, fragments = args.fragments, inputs = 16 * fragments;
+    unsigned hidden = args.hidden, fragments = args.fragments, inputs = 16 * max(fragments, RESIDENT);
     bool lstm = args.gates == 4;
 
     // The weights, before anything that another kernel wrote.
@@ -128,16 +119,15 @@ DEVICE void recurrent_cluster(const RecurrentArguments& args) {
         uint4 raw = i < kept ? load16(weights + (size_t(warp) * fragments + i) * FRAGMENT) : make_uint4(0, 0, 0, 0);
         resident[i][0] = raw.x, resident[i][1] = raw.y, resident[i][2] = raw.z, resident[i][3] = raw.w;
     }
-    Tile tiles[WARP_TILES];
+    const uint32_t* rest[WARP_TILES];  // this lane's fragments in shared memory
 #pragma unroll
     for (unsigned j = 0; j < WARP_TILES; ++j) {
-        unsigned tile = warp + j * warps;
-        tiles[j].resident = j == 0 ? kept : 0;
+        unsigned tile = warp + j * warps, from = j == 0 ? kept : 0;
         unsigned at = j == 0 ? warp * (fragments - kept) : warps * (fragments - kept) + warp * fragments;
-        tiles[j].shared = shared + at * FRAGMENT + 4 * lane;
+        rest[j] = shared + at * FRAGMENT + 4 * lane;
         if (tile >= args.tiles) continue;
-        for (unsigned i = tiles[j].resident; i < fragments; ++i) {
-            cp_async16(shared + (at + i - tiles[j].resident) * FRAGMENT + 4 * lane, weights + (size_t(tile) * fragments + i) * FRAGMENT, true);
+        for (unsigned i = from; i < fragments; ++i) {
+            cp_async16(shared + (at + i - from) * FRAGMENT + 4 * lane, weights + (size_t(tile) * fragments + i) * FRAGMENT, true);
         }
     }
     cp_async_commit();
@@ -170,7 +160,8 @@ DEVICE void recurrent_cluster(const RecurrentArguments& args) {
     if (slices > 0) load_projections(0);
 
     for (unsigned step = 0; step < slices; ++step) {
-        const T* now = state + step % 2 * PARTS<T> * inputs;
+        // This lane's part and inputs of h. Columns beyond the parts are nobody's, whatever is in them.
+        const T* now = state + (step % 2 * PARTS<T> + min(g, PARTS<T> - 1)) * inputs + 8 * t;
         T* next = state + (step + 1) % 2 * PARTS<T> * inputs;
         float current[WARP_TILES][2];
 #pragma unroll
@@ -180,17 +171,16 @@ DEVICE void recurrent_cluster(const RecurrentArguments& args) {
         for (unsigned j = 0; j < WARP_TILES; ++j) {
             unsigned tile = warp + j * warps;
             if (tile >= args.tiles) break;
-            float sums[2];
-            product<T>(sums, resident, tiles[j], fragments / 2, g < PARTS<T> ? now + g * inputs + 8 * t : nullptr);
+            float d[CHAINS][4] = {}, sums[2];
+            if (j == 0) {
+#pragma unroll
+                for (unsigned pair = 0; pair < RESIDENT / 2; ++pair) multiply_pair<T>(d, pair, resident[2 * pair], resident[2 * pair + 1], now);
+            }
+            multiply_shared<T>(d, j == 0 ? kept / 2 : 0, fragments / 2, rest[j], now);
+            add_up<T>(sums, d);
             // The even lane of a unit has i and f (r and z), the odd one g and o (n).
-            float a = sums[0] + current[j][0], b = sums[1] + current[j][1];
-            if (lstm) {
-                a = gate == 0 ? sigmoid_f32(a) : tanh_f32(a);
-                b = sigmoid_f32(b);
-            } else if (gate == 0) {
-                a = sigmoid_f32(a);
-                b = sigmoid_f32(b);
-            } else {
+            float a = tanh_or_sigmoid_f32(sums[0] + current[j][0], gate != 0), b = sigmoid_f32(sums[1] + current[j][1]);
+            if (!lstm && gate != 0) {
                 a = sums[0] + bias[j];
                 b = current[j][0];
             }

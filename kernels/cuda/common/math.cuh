@@ -42,7 +42,10 @@ DEVICE float sigmoid_f32(float x) {
     return 1.0f / (exp_f32(-(x < -87.0f ? -87.0f : x)) + 1.0f);
 }
 
-DEVICE float tanh_f32(float x) {
+namespace radnet {
+
+// tanh of |x| < 0.625.
+DEVICE float tanh_small(float x) {
     float square = x * x;
     float p = -5.70498872745e-3f;
     p = fmaf(p, square, 2.06390887954e-2f);
@@ -50,10 +53,19 @@ DEVICE float tanh_f32(float x) {
     p = fmaf(p, square, 1.33314422036e-1f);
     p = fmaf(p, square, -3.33332819422e-1f);
     float scaled = p * square;
-    float small = fmaf(scaled, x, x);
-    float magnitude = fabsf(x);
-    float twice = magnitude + magnitude;
-    float large = 1.0f - 2.0f / (exp_f32(twice > 80.0f ? 80.0f : twice) + 1.0f);
-    large = x < 0.0f ? -large : large;
-    return magnitude < 0.625f ? small : large;
+    return fmaf(scaled, x, x);
 }
+
+}  // namespace radnet
+
+// tanh or sigmoid of x: lanes that want different ones share the exponential and the division. The same bits as by themselves.
+DEVICE float tanh_or_sigmoid_f32(float x, bool wants_tanh) {
+    float magnitude = fabsf(x), twice = magnitude + magnitude;
+    float argument = wants_tanh ? (twice > 80.0f ? 80.0f : twice) : -(x < -87.0f ? -87.0f : x);
+    float quotient = (wants_tanh ? 2.0f : 1.0f) / (exp_f32(argument) + 1.0f);
+    float large = 1.0f - quotient;
+    float tanh = magnitude < 0.625f ? radnet::tanh_small(x) : x < 0.0f ? -large : large;
+    return wants_tanh ? tanh : quotient;
+}
+
+DEVICE float tanh_f32(float x) { return tanh_or_sigmoid_f32(x, true); }

@@ -219,7 +219,8 @@ fn fragments(shape: &RecurrentShape) -> usize {
 fn cluster_shared(element: Element, shape: &RecurrentShape, tiles: usize) -> usize {
     let (fragments, warps) = (fragments(shape), tiles.min(MOST_WARPS));
     let parts = if element == Element::Bf16 { 3 } else { 2 };
-    (tiles * fragments - warps * fragments.min(RESIDENT)) * FRAGMENT_BYTES + 2 * parts * fragments * FRAGMENT_INPUTS * 2
+    let inputs = fragments.max(RESIDENT) * FRAGMENT_INPUTS;
+    (tiles * fragments - warps * fragments.min(RESIDENT)) * FRAGMENT_BYTES + 2 * parts * inputs * 2
 }
 
 arguments! {
