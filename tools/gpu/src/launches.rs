@@ -31,9 +31,8 @@ struct Stand {
     memory_gib: u64,
 }
 
-const STANDS: [Stand; 5] = [
+const STANDS: [Stand; 4] = [
     Stand { target: "sm_80", name: "A100", compute_capability: (8, 0), multiprocessors: 108, shared_kib: (163, 164), memory_gib: 80 },
-    Stand { target: "sm_86", name: "A10", compute_capability: (8, 6), multiprocessors: 72, shared_kib: (99, 100), memory_gib: 24 },
     Stand { target: "sm_90a", name: "H200", compute_capability: (9, 0), multiprocessors: 132, shared_kib: (227, 228), memory_gib: 141 },
     Stand { target: "sm_100a", name: "B200", compute_capability: (10, 0), multiprocessors: 148, shared_kib: (227, 228), memory_gib: 180 },
     Stand { target: "sm_120", name: "RTX 5090", compute_capability: (12, 0), multiprocessors: 170, shared_kib: (99, 100), memory_gib: 32 },

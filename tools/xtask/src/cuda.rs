@@ -17,8 +17,8 @@ pub use toolchain::Toolchain;
 
 use std::path::PathBuf;
 
-/// What cubins are made for, from the oldest on, then the PTX.
-pub const TARGETS: [&str; 6] = ["sm_80", "sm_86", "sm_90a", "sm_100a", "sm_120", PTX_TARGET];
+/// What cubins are made for, from the oldest on, then the PTX. 8.6, 8.7 and 8.9 run the machine code of 8.0.
+pub const TARGETS: [&str; 5] = ["sm_80", "sm_90a", "sm_100a", "sm_120", PTX_TARGET];
 
 /// The one target that yields assembler text.
 pub const PTX_TARGET: &str = "compute_80";

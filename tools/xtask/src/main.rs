@@ -49,7 +49,7 @@ fn run(check: bool, table: bool, nvrtc: Option<PathBuf>) -> Result<(), Failure> 
         Some(folder) => Toolchain::in_folder(&folder)?,
         None => Toolchain::downloaded()?,
     };
-    let built = cuda::build(&toolchain)?;
+    let built = cuda::build(&toolchain, !check)?;
     match check {
         true => Ok(cuda::check(&toolchain, &built)?),
         false => Ok(cuda::write(&built)?),
