@@ -86,10 +86,8 @@ fn sessions_run_side_by_side() {
     });
 }
 
-/// The demo model, DenseNet-121 at its real size, on one slice in fp16: minutes of emulation, so it is run by hand
-/// (`cargo test --release --test cuda_engine -- --ignored`).
+/// The demo model, DenseNet-121 at its real size, on one slice in fp16: every layer's real shape, 7 GFLOP.
 #[test]
-#[ignore = "emulating 7 GFLOP takes minutes"]
 fn the_demo_model_agrees_with_the_processor() {
     let Some(gpu) = device(Options::hopper()) else { return };
     let volume = volume(1, 512, 512);
