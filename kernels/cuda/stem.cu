@@ -3,7 +3,7 @@
 //   conv[p][n] = Σ_{c,ky,kx} x[c][2i+ky-3][2j+kx-3]·w[n][c][ky][kx]; y = relu(scale[n]·conv + shift[n]), rounded to T; slab = max of 3×3.
 //   x is a float32 plane, or cut from a HU plane on the way in: clip((hu - low)/width, 0, 1) normalised, by a double-float FMA whose result is
 //   that of float64 to float32 rounding; the planes of a channel are those of the slice at its offset, clamped to the series.
-// Layout: planes [slices][C][H][W], or HU [planes][H][W] with a window for each channel; weights of T [N][K] with K = (c, ky, kx padded to 8)
+// Layout: planes [slices][C][H][W], or HU [planes][H][W] with a window for each channel; weights [N][K] of T (f16 for bf16, as the patch) with K = (c, ky, kx padded to 8)
 //   padded to 16, the padding zero; scale, shift float32 [N]; N padded to 16; slab [slices][h·w][stride] of T.
 // Tile: `tile_rows`×`tile_columns` positions after the pool (4×16), (2r+1)(2q+1) after the convolution (297 = 19 fragments of 16), chosen by the
 //   host. In shared memory: the input patch of T (10 KB at 3 channels), the convolution's outputs (rows of N + 8: conflict-free, 43 KB), the
@@ -72,6 +72,16 @@ struct Window {
         x = x < low ? low : x;
         return x > high ? high : x;
     }
+};
+
+// What input and weights are multiplied as: the input is a window's few units, so that bf16 would only cost it three bits.
+template <typename T>
+struct Operand {
+    using Type = T;
+};
+template <>
+struct Operand<bf16> {
+    using Type = f16;
 };
 
 template <typename T>
@@ -229,7 +239,7 @@ DEVICE void convolve(const StemArguments& args, unsigned channel, unsigned featu
     unsigned lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, first = threadIdx.x / 32 * FRAGMENTS * 16;
     if (first >= args.positions) return;
     float sums[FRAGMENTS][2 * PAIRS][4] = {};
-    multiply<T>(sums, args, first, features);
+    multiply<typename Operand<T>::Type>(sums, args, first, features);
     unsigned on = 0;
 #pragma unroll
     for (unsigned half = 0; half < 2 * FRAGMENTS; ++half) on |= unsigned(on_map(args, first + 8 * half + g)) << half;
@@ -311,10 +321,11 @@ DEVICE void pool(const StemArguments& args, unsigned channel, unsigned features)
 
 template <typename T, bool HU>
 DEVICE void stem(const StemArguments& args) {
-    stage_weights<T>(args, 0, min(args.tile_features, args.features));
+    using X = typename Operand<T>::Type;
+    stage_weights<X>(args, 0, min(args.tile_features, args.features));
     grid_dependency_wait();
     if (blockIdx.y >= *args.count) return;
-    stage_patch<T, HU>(args);
+    stage_patch<X, HU>(args);
     for (unsigned channel = 0; channel < args.features; channel += args.tile_features) {
         unsigned features = min(args.tile_features, args.features - channel), next = channel + features;
         cp_async_wait<0>();
@@ -322,7 +333,7 @@ DEVICE void stem(const StemArguments& args) {
         convolve(args, channel, features, static_cast<const T*>(nullptr));
         __syncthreads();
         if (next < args.features) {
-            stage_weights<T>(args, next, min(args.tile_features, args.features - next));
+            stage_weights<X>(args, next, min(args.tile_features, args.features - next));
         } else {
             grid_dependency_launch();
         }

@@ -120,6 +120,15 @@ impl StemShape {
         self.padded_features() * self.taps() * element.bytes()
     }
 
+    /// How input and weights are multiplied where activations are `element`: bf16 would cost the input three bits for a range that a window
+    /// does not need.
+    pub fn operand(element: Element) -> Element {
+        match element {
+            Element::Bf16 => Element::F16,
+            other => other,
+        }
+    }
+
     /// Packs `weight(output, (channel · 7 + row) · 7 + column)`.
     pub fn pack(&self, element: Element, weight: impl Fn(usize, usize) -> f64) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.weight_bytes(element));
@@ -129,7 +138,7 @@ impl StemShape {
                 let real = output < self.features && row < 7 * self.channels && column < 7;
                 if real { weight(output, row * 7 + column) } else { 0.0 }
             });
-            element.encode(taps, &mut bytes);
+            Self::operand(element).encode(taps, &mut bytes);
         }
         bytes
     }

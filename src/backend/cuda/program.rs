@@ -113,7 +113,7 @@ impl Program {
         let shared = target.device.shared_bytes_per_block;
         let tile = shape.tile(packed.element, shared).ok_or_else(|| too_small("the stem", shared))?;
         let w = target.weights;
-        packed.check(|| "features.conv0.weight".to_owned(), &w.conv0)?;
+        packed.check_as(StemShape::operand(packed.element), || "features.conv0.weight".to_owned(), &w.conv0)?;
         let (scale, shift) = w.norm0.scale_shift(target.network.bn_eps);
         let k = channels * 49;
         let weights = shape.pack(packed.element, |o, i| f64::from(w.conv0[o * k + i]));
@@ -229,8 +229,8 @@ impl Program {
         let w = &target.weights.rnn[layer];
         let cells: Vec<&RnnCell> = cells(w).collect();
         for cell in &cells {
-            packed.check(|| format!("rnn.weight_ih_l{layer}"), &cell.weight_ih)?;
-            packed.check(|| format!("rnn.weight_hh_l{layer}"), &cell.weight_hh)?;
+            packed.check_as(sequence_element(packed.element), || format!("rnn.weight_ih_l{layer}"), &cell.weight_ih)?;
+            packed.check_as(sequence_element(packed.element), || format!("rnn.weight_hh_l{layer}"), &cell.weight_hh)?;
         }
         let cell = if gates == 4 { Cell::Lstm } else { Cell::Gru };
         let shape = RecurrentShape { cell, hidden, directions: 1 + usize::from(bidirectional) };
@@ -282,7 +282,7 @@ pub(super) fn dense_tile(
 
 fn classifier(target: &Target<'_>, packed: &mut Packed, input: usize, classes: usize) -> Result<Op> {
     let w = &target.weights.classifier;
-    packed.check(|| "classifier.weight".to_owned(), &w.weight)?;
+    packed.check_as(sequence_element(packed.element), || "classifier.weight".to_owned(), &w.weight)?;
     let shape = LinearShape { inputs: input, outputs: classes };
     let weights = shape.pack(sequence_element(packed.element), |o, i| f64::from(w.weight[o * input + i]));
     let weights = packed.put(&weights);

@@ -40,21 +40,26 @@ impl Packed {
     ///
     /// # Errors
     /// `device`, naming the tensor, when it is too large.
-    fn holds(&self, name: &str, value: f64) -> Result<()> {
-        if self.element.round(value).is_finite() {
+    fn holds(element: Element, name: &str, value: f64) -> Result<()> {
+        if element.round(value).is_finite() {
             return Ok(());
         }
-        let precision = super::precision(self.element);
+        let precision = super::precision(element);
         let message = format!("{name} holds {value:e}, which {precision} cannot; use another precision (fp32 holds it)");
         Err(Error::new(ErrorKind::Device, message))
     }
 
     /// Refuses a tensor with a value that the element type cannot hold.
     pub(super) fn check(&self, name: impl Fn() -> String, values: &[f32]) -> Result<()> {
+        self.check_as(self.element, name, values)
+    }
+
+    /// The same for a tensor that is stored as `element`.
+    pub(super) fn check_as(&self, element: Element, name: impl Fn() -> String, values: &[f32]) -> Result<()> {
         let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        match self.element.round(f64::from(largest)).is_finite() {
+        match element.round(f64::from(largest)).is_finite() {
             true => Ok(()),
-            false => self.holds(&name(), f64::from(largest)),
+            false => Self::holds(element, &name(), f64::from(largest)),
         }
     }
 
@@ -63,7 +68,7 @@ impl Packed {
         let (scale, shift) = norm.scale_shift(eps);
         for value in scale.iter().chain(&shift) {
             if !self.element.round(*value).is_finite() {
-                self.holds(&name(), *value)?;
+                Self::holds(self.element, &name(), *value)?;
             }
         }
         Ok(scale)

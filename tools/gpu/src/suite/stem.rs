@@ -89,7 +89,7 @@ impl Numbers {
         Self {
             planes,
             windows: windows.collect(),
-            weights: random.values(element, features * channels * 49, -0.2, 0.2),
+            weights: random.values(StemShape::operand(element), features * channels * 49, -0.2, 0.2),
             scale: random.values(Element::F32, features, -1.0, 1.5),
             shift: random.values(Element::F32, features, -0.5, 0.5),
         }
@@ -122,7 +122,7 @@ fn run(gpu: &Gpu, element: Element, scan: Scan) -> Result<Checked, String> {
 
     let mut expected = vec![Bounded::exact(f64::NAN); got.len()];
     for slice in 0..slices {
-        let x = input_of(element, &scan, &numbers, slice);
+        let x = input_of(StemShape::operand(element), &scan, &numbers, slice);
         for (at, pooled) in oracle(element, &shape, &numbers, &x).into_iter().enumerate() {
             let (position, channel) = (at / shape.features, at % shape.features);
             expected[(slice * rows * columns + position) * shape.slab_stride + channel] = pooled;
@@ -140,7 +140,7 @@ fn run(gpu: &Gpu, element: Element, scan: Scan) -> Result<Checked, String> {
     })
 }
 
-/// The planes [channels, height, width] that the convolution reads, in the element type.
+/// The planes [channels, height, width] that the convolution reads, in the type that it multiplies.
 fn input_of(element: Element, scan: &Scan, numbers: &Numbers, slice: usize) -> Vec<Bounded> {
     let StemShape { channels, height, width, .. } = scan.shape;
     let area = height * width;
