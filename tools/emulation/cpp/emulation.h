@@ -112,6 +112,14 @@ void* cluster_shared(void* mine, unsigned rank, const Site& site);
 void ldmatrix(uint32_t* to, const void* row, unsigned matrices, bool transposed, const Site& site);
 void mma_m16n8k16(float* d, const uint32_t* a, const uint32_t* b, bool is_f16, const Site& site);
 
+// Asynchronous matrix products.
+uint32_t shared_offset(const void* shared, const Site& site);
+void fence_proxy_async();
+void wgmma_fence(const Site& site);
+void wgmma_commit(const Site& site);
+void wgmma_wait(unsigned pending, const Site& site);
+void wgmma_m64k16(float* d, const uint32_t* a, uint64_t b, unsigned n, bool is_f16, bool accumulate, const Site& site);
+
 template <typename T>
 T shuffle_any(const Site& site, Shuffle kind, unsigned mask, T value, unsigned operand, unsigned width) {
     static_assert(sizeof(T) == 4, "the emulation exchanges 32-bit values between lanes");

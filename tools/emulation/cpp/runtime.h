@@ -58,11 +58,16 @@ struct Pending {
     unsigned arrived;
 };
 
+class Products;
+
 struct Warp {
+    Warp();
+    ~Warp();
     Fiber* lanes[32] = {};
     Pending pending[32];
     unsigned pending_count = 0;
     unsigned exited = 0;
+    std::unique_ptr<Products> products;  // none before the first asynchronous one
 };
 
 struct Block {
@@ -74,6 +79,8 @@ struct Block {
     std::vector<Warp> warps;
     Rendezvous barriers[16];
     int vote_result = 0;
+    bool proxy_fenced = false;
+    std::vector<std::vector<uint64_t>> descriptors;  // of each warpgroup's products, in order
 };
 
 // A cp.async on its way.
@@ -122,6 +129,8 @@ public:
         std::vector<Fiber*> waiting;
     } cluster_barrier;
     bool waited_for_previous = false;
+    // Warps with products that have yet to be worked out, one of which may be at every switch.
+    std::vector<Warp*> busy;
 
 private:
     bool set_up(size_t index);
@@ -164,6 +173,10 @@ void together(const Site& site, unsigned mask, void* operand, Work work) {
         release_warp(mask);
     }
 }
+
+// Works out the oldest product of some warp.
+void work_out_one(Warp& warp);
+void check_products_at_exit(Fiber& fiber);
 
 void check_exit_from_warp(Fiber& fiber);
 void check_exit_from_block(Fiber& fiber);

@@ -40,6 +40,10 @@ void block_in(const Site& site) {
     me.site = Site{};
 }
 
+namespace {
+size_t ceil_div_4(size_t warps) { return (warps + 3) / 4; }
+}  // namespace
+
 bool Worker::set_up(size_t index) {
     const Launch& launch = *launch_;
     size_t clusters_x = launch.grid.x / launch.cluster;
@@ -51,13 +55,16 @@ bool Worker::set_up(size_t index) {
     ready_.clear();
     cluster_barrier = {};
     waited_for_previous = false;
+    busy.clear();
     for (unsigned rank = 0; rank < launch.cluster; rank++) {
         Block& block = blocks_[rank];
         block.index = {x + rank, y, z};
         block.rank = rank;
         block.threads = launch.block;
         block.exited = 0;
-        block.warps.assign(launch.block / 32, Warp{});
+        block.warps = std::vector<Warp>(launch.block / 32);
+        block.proxy_fenced = false;
+        block.descriptors.assign(ceil_div_4(block.warps.size()), {});
         for (Rendezvous& barrier : block.barriers) barrier = {};
         if (!block.shared.allocate(launch.shared_bytes)) return false;
         for (unsigned thread = 0; thread < launch.block; thread++) {
@@ -127,6 +134,7 @@ void Worker::resume(Context& from, Fiber* next, bool done) {
 
 void Worker::yield_to_any() {
     Fiber& me = self();
+    if (!busy.empty() && random_.below(4) == 0) work_out_one(*busy[random_.below(busy.size())]);
     Fiber* next = choose();
     if (next != &me) resume(me.context, next, false);
 }
@@ -151,6 +159,7 @@ void Worker::finish(Fiber& fiber) {
     check_exit_from_warp(fiber);
     check_exit_from_block(fiber);
     check_exit_from_cluster(fiber);
+    check_products_at_exit(fiber);
     live_ -= 1;
     if (fiber.block->exited == fiber.block->threads && launch_->cluster > 1) fiber.block->shared.poison();
     resume(fiber.context, choose(), true);
