@@ -14,9 +14,17 @@
 // Order of calls: write b · fence_proxy_async() by every thread that wrote · barrier · wgmma_fence(d) · products · wgmma_commit() · ... ·
 // wgmma_wait<N>(d), which waits for all but the last N groups. Until then d and b must be left alone. A fence comes first in every group,
 // since the registers of a were written before it. Sums are as in mma.cuh.
+//
+// RADNET_WGMMA is 1 where the target has them. Elsewhere the functions exist, so that a kernel file compiles, and do nothing or trap.
 #pragma once
 
 #include "types.cuh"
+
+#if defined(RADNET_EMULATED) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define RADNET_WGMMA 1
+#else
+#define RADNET_WGMMA 0
+#endif
 
 enum class Swizzle { none = 0, bytes128 = 1 };
 
@@ -57,7 +65,7 @@ DEVICE void wgmma_m64k16(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, 
     emulation::wgmma_m64k16(d, a, b, N, __is_same(T, f16), accumulate, RADNET_SITE("wgmma_m64k16"));
 }
 
-#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#elif RADNET_WGMMA
 
 DEVICE uint64_t wgmma_descriptor(const void* shared, Swizzle swizzle, uint32_t leading_bytes, uint32_t stride_bytes) {
     uint64_t address;
@@ -137,7 +145,6 @@ DEVICE void wgmma_m64k16(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, 
 
 #else
 
-// Other targets have nothing like it: a kernel that needs it is never launched there.
 DEVICE uint64_t wgmma_descriptor(const void*, Swizzle, uint32_t, uint32_t) { return 0; }
 DEVICE void fence_proxy_async() {}
 template <int COUNT>

@@ -166,3 +166,4 @@ template <typename T>
 T __shfl_down_sync(unsigned mask, T value, unsigned lanes, int width = 32, RADNET_HERE) {
     return emulation::shuffle_any(RADNET_SITE("__shfl_down_sync"), emulation::Shuffle::down, mask, value, lanes, unsigned(width));
 }
+[[noreturn]] inline void __trap(RADNET_HERE) { emulation::fail(RADNET_SITE("__trap"), "the kernel gave up"); }

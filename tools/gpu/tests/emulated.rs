@@ -62,4 +62,4 @@ macro_rules! families {
     };
 }
 
-families!(memory, fragments, functions, roofs, stem, dense, transition, attention, segmentation, linear, recurrent, resample);
+families!(memory, fragments, numbers, functions, roofs, stem, dense, transition, attention, segmentation, linear, recurrent, resample);

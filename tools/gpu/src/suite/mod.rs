@@ -6,6 +6,7 @@ mod fragments;
 mod functions;
 mod linear;
 mod memory;
+mod numbers;
 mod recurrent;
 mod resample;
 mod roofs;
@@ -55,6 +56,7 @@ pub fn all() -> Vec<Case> {
     let families = [
         memory::cases(),
         fragments::cases(),
+        numbers::cases(),
         functions::cases(),
         roofs::cases(),
         stem::cases(),
