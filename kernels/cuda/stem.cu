@@ -55,6 +55,8 @@ namespace {
 
 constexpr unsigned FRAGMENTS = 3;  // of a warp: the host chooses tiles of at most 7·3
 constexpr unsigned PAIRS = 4;      // of 8 output channels, at most
+// Blocks for which a multiprocessor's shared memory has room: 100 KB on 8.6, 8.9 and 12.0.
+constexpr int BLOCKS = RADNET_ARCH == 860 || RADNET_ARCH == 890 || RADNET_ARCH >= 1200 ? 1 : 2;
 
 // A channel's window: x = clamp(factor·hu + constant, low, high), factor and constant in two floats each.
 struct Window {
@@ -120,16 +122,14 @@ DEVICE void store_pair(T* to, float a, float b) {
 // The input of the tile, zero outside the image; a thread writes two columns at a time.
 template <typename T, bool HU>
 DEVICE void stage_patch(const StemArguments& args) {
-    unsigned pairs = args.patch_columns / 2, rows = args.channels * args.patch_rows;
-    unsigned plane = args.height * args.width;
+    unsigned pairs = args.patch_columns / 2, plane = args.height * args.width;
+    unsigned top = 4 * first_row(args) - 5, left = 4 * first_column(args) - 5;
     int first = 0, last = 0;
     if (HU) {
         first = int(args.position[0] + blockIdx.y);
         last = int(min(args.position[1], args.plane_capacity)) - 1;
     }
-    for (unsigned i = threadIdx.x; i < rows * pairs; i += blockDim.x) {
-        unsigned row = i / pairs, column = i % pairs * 2, channel = row / args.patch_rows;
-        unsigned y = 4 * first_row(args) - 5 + row % args.patch_rows, x = 4 * first_column(args) - 5 + column;
+    for (unsigned channel = 0; channel < args.channels; ++channel) {
         const float* from = args.planes;
         Window window;
         if (HU) {
@@ -138,16 +138,22 @@ DEVICE void stage_patch(const StemArguments& args) {
         } else {
             from += (size_t(blockIdx.y) * args.channels + channel) * plane;
         }
-        float v[2] = {0.0f, 0.0f};
-#pragma unroll
-        for (unsigned j = 0; j < 2; ++j) {
+        T* to = patch_of<T>(args) + channel * args.patch_rows * args.patch_columns;
+#pragma unroll 4
+        for (unsigned i = threadIdx.x; i < args.patch_rows * pairs; i += blockDim.x) {
+            unsigned row = i / pairs, column = i % pairs * 2;
             // Coordinates before the image wrap to large numbers.
-            unsigned at = x + j;
-            if (y >= args.height || at >= args.width) continue;
-            v[j] = from[size_t(y) * args.width + at];
-            if (HU) v[j] = window(v[j]);
+            unsigned y = top + row, x = left + column;
+            float v[2] = {0.0f, 0.0f};
+#pragma unroll
+            for (unsigned j = 0; j < 2; ++j) {
+                unsigned at = x + j;
+                if (y >= args.height || at >= args.width) continue;
+                v[j] = from[size_t(y) * args.width + at];
+                if (HU) v[j] = window(v[j]);
+            }
+            store_pair(to + row * args.patch_columns + column, v[0], v[1]);
         }
-        store_pair(patch_of<T>(args) + row * args.patch_columns + column, v[0], v[1]);
     }
 }
 
@@ -343,9 +349,9 @@ DEVICE void stem(const StemArguments& args) {
 
 }  // namespace
 
-KERNEL(stem_windowed_f16, StemArguments, 224, 2) { stem<f16, false>(args); }
-KERNEL(stem_windowed_bf16, StemArguments, 224, 2) { stem<bf16, false>(args); }
-KERNEL(stem_windowed_f32, StemArguments, 224, 2) { stem<float, false>(args); }
-KERNEL(stem_hu_f16, StemArguments, 224, 2) { stem<f16, true>(args); }
-KERNEL(stem_hu_bf16, StemArguments, 224, 2) { stem<bf16, true>(args); }
-KERNEL(stem_hu_f32, StemArguments, 224, 2) { stem<float, true>(args); }
+KERNEL(stem_windowed_f16, StemArguments, 224, BLOCKS) { stem<f16, false>(args); }
+KERNEL(stem_windowed_bf16, StemArguments, 224, BLOCKS) { stem<bf16, false>(args); }
+KERNEL(stem_windowed_f32, StemArguments, 224, BLOCKS) { stem<float, false>(args); }
+KERNEL(stem_hu_f16, StemArguments, 224, BLOCKS) { stem<f16, true>(args); }
+KERNEL(stem_hu_bf16, StemArguments, 224, BLOCKS) { stem<bf16, true>(args); }
+KERNEL(stem_hu_f32, StemArguments, 224, BLOCKS) { stem<float, true>(args); }
