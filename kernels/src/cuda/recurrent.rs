@@ -283,3 +283,62 @@ pub fn recurrent(stream: &mut dyn Stream, plan: &RecurrentPlan, buffers: &Recurr
     // SAFETY: the struct is the kernel's, and every span was checked for what the kernel touches.
     unsafe { launch(stream, name, geometry, &arguments) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(compute_capability: (u32, u32), shared_bytes_per_block: u32) -> GpuProperties {
+        GpuProperties {
+            name: "a GPU".to_owned(),
+            compute_capability,
+            multiprocessors: 132,
+            shared_bytes_per_block,
+            shared_bytes_per_multiprocessor: shared_bytes_per_block + 1024,
+            memory_bytes: 1 << 30,
+        }
+    }
+
+    fn lstm(hidden: usize) -> RecurrentShape {
+        RecurrentShape { cell: Cell::Lstm, hidden, directions: 2 }
+    }
+
+    /// The standard layer runs in eight blocks with all of its weights in registers; what does not fit, or cannot, says why not.
+    #[test]
+    fn the_choice_names_its_reason() {
+        let hopper = device((9, 0), 227 * 1024);
+        let plan = RecurrentPlan::new(lstm(256), Element::F16, &hopper);
+        assert_eq!(plan.kernel, RecurrentKernel::Cluster { blocks: 8, tiles: 8 });
+        assert_eq!(plan.to_string(), "a cluster of 8 blocks a direction, 32 units and 2 KiB a block");
+        let refused = |shape, element, device: &GpuProperties| RecurrentPlan::new(shape, element, device).to_string();
+        assert!(refused(lstm(256), Element::F16, &device((8, 0), 163 * 1024)).ends_with("compute capability 8.0 has no clusters"));
+        assert!(refused(lstm(256), Element::F32, &hopper).ends_with("float32 does not run on tensor cores"));
+        assert!(refused(lstm(4096), Element::F16, &hopper).ends_with("4096 units do not fit into 8 blocks"));
+        assert!(refused(lstm(512), Element::F16, &device((12, 0), 99 * 1024)).ends_with("do not fit in 99 KiB of shared memory"));
+    }
+
+    /// Packed weights are as long as is said, and every weight is in them exactly once.
+    #[test]
+    fn packing_keeps_every_weight_once() {
+        for cell in [Cell::Lstm, Cell::Gru] {
+            for hidden in [1, 5, 40, 132] {
+                let shape = RecurrentShape { cell, hidden, directions: 2 };
+                let each = cell.gates() * hidden * hidden;
+                for plan in
+                    [RecurrentPlan::portable(shape, Element::F16), RecurrentPlan::new(shape, Element::F16, &device((9, 0), 227 * 1024))]
+                {
+                    // f16 holds whole numbers to 2048: each weight's count in three numbers would be too long, so its place modulo a prime.
+                    let value = |d: usize, row: usize, k: usize| ((d * each + row * hidden + k) % 2039 + 1) as f64;
+                    let packed = plan.pack(value);
+                    assert_eq!(packed.len(), plan.weight_bytes(), "{plan}");
+                    let mut counts = vec![0usize; 2040];
+                    Element::F16.decode(&packed).into_iter().for_each(|w| counts[w as usize] += 1);
+                    let wanted = |v: usize| (0..2 * each).filter(|at| at % 2039 + 1 == v).count();
+                    for v in (1..2040).step_by(97) {
+                        assert_eq!(counts[v], wanted(v), "weight {v} of {plan}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -321,3 +321,44 @@ pub fn stem(
     // SAFETY: the struct is the kernel's, and every span was checked for what the kernel touches.
     unsafe { launch(stream, element.pick(names), geometry, &arguments) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every shape of the model format has a tile on every device, and the kernel's own limits hold for it.
+    #[test]
+    fn every_shape_has_a_tile() {
+        for limit in [99 * 1024, 163 * 1024, 227 * 1024] {
+            for channels in [1, 3, 16] {
+                for features in [1, 24, 64, 100, 4096] {
+                    for element in Element::ALL {
+                        let shape = StemShape { channels, height: 32, width: 32, features, slab_stride: 4096 };
+                        let tile = shape.tile(element, limit).expect("a tile");
+                        let layout = shape.layout(element, tile.rows, tile.columns, tile.features);
+                        assert!(tile.shared_bytes <= limit as usize && tile.shared_bytes == layout.end, "{tile}");
+                        assert!(layout.positions <= MOST_POSITIONS && tile.features.is_multiple_of(16) && tile.features <= 64, "{tile}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The window that the device applies in double floats is the host's, in float64 here; its clip is exact.
+    #[test]
+    fn windows_are_the_hosts() {
+        let window = HuWindow { slice_offset: i64::MIN, low: -20.1, width: 200.3, mean: 0.45, std: 0.225 };
+        let bytes = pack_windows(&[window]);
+        assert_eq!(bytes.len(), WINDOW_BYTES);
+        assert_eq!(i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]), -(1 << 30));
+        let [factor, factor_rest, constant, constant_rest, low, high] = Element::F32.decode(&bytes[4..28])[..] else {
+            panic!("six floats")
+        };
+        for hu in [-1024.0f32, -20.5, 0.0, 33.3, 180.25, 3071.0] {
+            let x = f64::from(hu) * (f64::from(factor) + f64::from(factor_rest)) + f64::from(constant) + f64::from(constant_rest);
+            let x = x.clamp(f64::from(low), f64::from(high)) as f32;
+            let v = ((f64::from(hu) - window.low) / window.width).clamp(0.0, 1.0);
+            assert_eq!(x, ((v - window.mean) / window.std) as f32, "{hu} HU");
+        }
+    }
+}
