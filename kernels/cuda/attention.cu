@@ -197,17 +197,24 @@ DEVICE void attention_pool(const AttentionArguments& args) {
             make_weights(heads, base, weights, blockIdx.x == 0, added);
             __syncthreads();
             unsigned positions = active ? min(POSITIONS, args.area - base) : 0;
-            for (unsigned p = group; p < positions; p += GROUPS) {
-                float x[8];
-                read8(slab + size_t(base + p) * args.slab_stride, x);
+            // Two positions at a time, so that two loads are in flight.
+            for (unsigned p = group; p < positions; p += 2 * GROUPS) {
+                bool second = p + GROUPS < positions;
+                float x[2][8] = {};
+                const T* from = slab + size_t(base + p) * args.slab_stride;
+                read8(from, x[0]);
+                if (second) read8(from + size_t(GROUPS) * args.slab_stride, x[1]);
 #pragma unroll
-                for (unsigned i = 0; i < 8; ++i) x[i] = affine_relu(x[i], scale[i], shift[i]);
+                for (unsigned j = 0; j < 2; ++j) {
 #pragma unroll
-                for (unsigned h = 0; h < HEADS; ++h) {
-                    if (h >= heads.count) break;
-                    float a = weights[h * POSITIONS + p];
+                    for (unsigned i = 0; i < 8; ++i) x[j][i] = affine_relu(x[j][i], scale[i], shift[i]);
 #pragma unroll
-                    for (unsigned i = 0; i < 8; ++i) sums[h][i] = fmaf(a, x[i], sums[h][i]);
+                    for (unsigned h = 0; h < HEADS; ++h) {
+                        if (h >= heads.count) break;
+                        float a = j == 0 || second ? weights[h * POSITIONS + p + j * GROUPS] : 0.0f;
+#pragma unroll
+                        for (unsigned i = 0; i < 8; ++i) sums[h][i] = fmaf(a, x[j][i], sums[h][i]);
+                    }
                 }
             }
         }
