@@ -10,9 +10,10 @@
 //   blocks of 8 warps, all of W_hh in registers, 4 KB of shared memory. 512 units: 196 KB.
 // Step: 16 tensor operations in four chains, gates exchanged between two lanes, h of the tile sent to all blocks by one store of 8 bytes a
 //   lane, one cluster barrier (h is double-buffered). The next projections are loaded a step ahead.
-// Roof: latency. Predicted for an H200: 0.5 µs a slice, of which barrier and stores to other blocks are half.
+// Roof: latency. Predicted for an H200: 0.7 µs a slice (1,200 clocks): 130 for the chains of tensor operations, 300 for gates and state, the
+//   rest for stores to the other blocks and the barrier, whose release is a fence of the whole device.
 // Order: four chains of fragments, added in order, then the parts from the smallest: it depends on `hidden` alone.
-//   Error of a gate: γ of tensor sums over hidden + 8 terms, h off by 2^-22 (f16) or 2^-24 (bf16) of itself.
+//   Error of a gate: γ of tensor sums over hidden + 16 terms, h off by 2^-22 (f16, and 2^-25 at least) or 2^-24 (bf16) of itself.
 
 #include "common/target.cuh"
 #include "common/types.cuh"

@@ -3,8 +3,9 @@
 //   conv[p][n] = Σ_{c,ky,kx} x[c][2i+ky-3][2j+kx-3]·w[n][c][ky][kx]; y = relu(scale[n]·conv + shift[n]), rounded to T; slab = max of 3×3.
 //   x is a float32 plane, or cut from a HU plane on the way in: clip((hu - low)/width, 0, 1) normalised, by a double-float FMA whose result is
 //   that of float64 to float32 rounding; the planes of a channel are those of the slice at its offset, clamped to the series.
-// Layout: planes [slices][C][H][W], or HU [planes][H][W] with a window for each channel; weights [N][K] of T (f16 for bf16, as the patch) with K = (c, ky, kx padded to 8)
-//   padded to 16, the padding zero; scale, shift float32 [N]; N padded to 16; slab [slices][h·w][stride] of T.
+// Layout: planes [slices][C][H][W], or HU [planes][H][W] with a window for each channel; weights [N][K] with K = (c, ky, kx padded to 8)
+//   padded to 16, the padding zero, of T, but of f16 where T is bf16, as the patch; scale, shift float32 [N]; N padded to 16;
+//   slab [slices][h·w][stride] of T.
 // Tile: `tile_rows`×`tile_columns` positions after the pool (4×16), (2r+1)(2q+1) after the convolution (297 = 19 fragments of 16), chosen by the
 //   host. In shared memory: the input patch of T (10 KB at 3 channels), the convolution's outputs (rows of N + 8: conflict-free, 43 KB), the
 //   weights (23 KB). Implicit GEMM: two taps in x are one aligned word of the patch, since the stride is 2, so an operand fragment is four
