@@ -11,8 +11,8 @@
 //   weights (23 KB). Implicit GEMM: two taps in x are one aligned word of the patch, since the stride is 2, so an operand fragment is four
 //   4-byte loads from 32 neighbouring words, without any im2col. A warp has three fragments × 64 channels (96 sums): 24 tensor operations
 //   for 12 loads of the patch and 4 ldmatrix. Seven warps, two blocks a multiprocessor.
-// Roof: tensor cores: 0.44 GFLOP a slice at 256×256 with padding and halo. Predicted for an H200, 32 slices: 30 µs (20 µs of it mma.sync at
-//   60 % of its rate), 36 MB written.
+// Roof: tensor cores: 0.48 GFLOP a slice at 256×256 with padding and halo. Predicted for an H200, 32 slices: 35 µs (25 µs of it mma.sync at
+//   60 % of the tensor cores' rate), 17 MB written.
 // Order: over K as packed, in tensor operations of 16 (float32: one chain); it does not depend on the tile. Error: γ_{49·C} of tensor sums,
 //   the affine's and T's rounding.
 
