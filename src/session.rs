@@ -107,6 +107,11 @@ impl<'e> Session<'e> {
         let maps = maps.map(|maps| PredictionMaps { maps, stack: None });
         Ok(Prediction { slices, scan, maps, preprocess: Duration::ZERO, inference: start.elapsed() })
     }
+
+    /// Milliseconds that a GPU spent on the last scan by its own clock; none on a processor.
+    pub fn device_ms(&self) -> Option<f64> {
+        self.backend.device_ms()
+    }
 }
 
 impl SlicePrediction {

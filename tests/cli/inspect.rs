@@ -48,5 +48,11 @@ fn devices_name_every_tier_with_its_reason() {
         assert_eq!(tier["available"] == true, tier["refusal"].is_null(), "{tier}");
     }
     assert!(document["cpu"]["threads"].as_u64().unwrap() >= 1);
-    assert_eq!(document["cuda"]["available"], false);
+    let cuda = &document["cuda"];
+    let gpus = cuda["devices"].as_array().unwrap();
+    assert_eq!(cuda["available"] == true, cuda["reason"].is_null(), "{cuda}");
+    assert_eq!(cuda["available"] == true, gpus.iter().any(|gpu| !gpu["isa"].is_null()), "{cuda}");
+    for gpu in gpus {
+        assert_eq!(gpu["isa"].is_null(), !gpu["refusal"].is_null(), "{gpu}");
+    }
 }

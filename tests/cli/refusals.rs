@@ -78,10 +78,14 @@ fn a_bad_model_is_a_document() {
 fn devices_are_not_replaced_in_silence() {
     let scene = Scene::new(1);
     let base = ["predict", "scan", "--model", "model.safetensors", "--json", "-"];
-    for (option, value) in
-        [("--device", "cuda"), ("--device", "cuda:3"), ("--precision", "bf16"), ("--precision", "fp16"), ("--precision", "int8")]
-    {
-        let arguments: Vec<&str> = base.iter().copied().chain([option, value]).collect();
+    for asked in [
+        &["--device", "cuda:999"][..],
+        &["--device", "cpu", "--precision", "bf16"],
+        &["--device", "cpu", "--precision", "fp16"],
+        &["--device", "cpu", "--precision", "int8"],
+        &["--device", "auto", "--precision", "int8"],
+    ] {
+        let arguments: Vec<&str> = base.iter().chain(asked).copied().collect();
         let said = refused(&scene, &arguments, "device");
         assert!(!said.json()["model"]["sha256"].is_null(), "the model is known by then");
     }
@@ -89,6 +93,26 @@ fn devices_are_not_replaced_in_silence() {
     let said = Said::from(command.env("RADNET_ISA", "mmx").output().unwrap()).exit(1);
     assert_eq!(said.json()["results"][0]["error"]["code"], "device");
     assert!(said.stderr.contains("mmx"), "{}", said.stderr);
+}
+
+/// Without a GPU, `--device cuda` says what is missing and `radnet devices` the same; an automatic device is the processor, and the reason is
+/// said only where a driver makes one expect a GPU.
+#[test]
+fn a_machine_without_a_gpu_says_so() {
+    let scene = Scene::new(1);
+    let cuda = scene.radnet(&["devices", "--json", "-"]).exit(0).json()["cuda"].clone();
+    let Some(reason) = cuda["reason"].as_str().filter(|_| cuda["devices"] == serde_json::json!([])) else {
+        eprintln!("skipped: this machine has GPUs: {cuda}");
+        return;
+    };
+    assert!(scene.radnet(&["devices"]).exit(0).stdout.contains(&format!("CUDA  not available: {reason}")));
+    let model = ["predict", "scan", "--model", "model.safetensors"];
+    let run = |device: &str| scene.radnet(&[&model[..], &["--device", device]].concat());
+    let said = run("cuda").exit(1);
+    assert!(said.stderr.contains(&format!("cuda:0: {reason}")), "{}", said.stderr);
+    let said = run("auto").exit(0);
+    let loud = !reason.contains("no NVIDIA driver");
+    assert_eq!(said.stderr.contains("running on the CPU"), loud, "{}", said.stderr);
 }
 
 /// Each bad input has its code.

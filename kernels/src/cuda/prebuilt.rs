@@ -97,6 +97,11 @@ impl Choice {
         Self { capability, verdicts: targets.into_iter().map(|(refusal, _, target)| Verdict { target, refusal }).collect() }
     }
 
+    /// The targets of [`MODULES`].
+    pub fn of_this_build(capability: (u32, u32)) -> Self {
+        Self::new(MODULES, capability)
+    }
+
     /// The targets that run, best first.
     pub fn usable(&self) -> impl Iterator<Item = &'static str> {
         self.verdicts.iter().filter(|v| v.refusal.is_none()).map(|v| v.target)

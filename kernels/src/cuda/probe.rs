@@ -2,7 +2,7 @@
 
 use super::driver::{NoLibrary, installed, no_driver, version_text};
 use super::gpu::{GpuError, GpuProperties};
-use super::prebuilt::{Choice, MODULES};
+use super::prebuilt::Choice;
 use std::fmt;
 
 /// A GPU of this machine.
@@ -45,7 +45,7 @@ pub fn probe() -> Result<Vec<Found>, Absent> {
         let installed = installed?;
         let found = |index| {
             let properties = installed.describe(index)?.properties;
-            let choice = Choice::new(MODULES, properties.compute_capability);
+            let choice = Choice::of_this_build(properties.compute_capability);
             Ok(Found { index, properties, cuda_version: version_text(installed.version), choice })
         };
         (0..installed.count()?).map(found).collect::<Result<Vec<_>, GpuError>>()

@@ -1,30 +1,37 @@
 //! The GPUs of this machine.
 
 use crate::{Error, ErrorKind, Result};
-use radnet_kernels::cuda::Gpu;
+use radnet_kernels::cuda::{Driver, Gpu, GpuErrorKind};
 use std::sync::Arc;
 
-/// Why no GPU is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Absent {
-    /// No NVIDIA driver is installed; on such a machine nobody expects a GPU.
-    NoDriver(String),
-    /// There is a driver, and this is in the way.
-    Unusable(String),
-}
+pub use radnet_kernels::cuda::prebuilt::{Choice, Verdict};
+pub use radnet_kernels::cuda::probe::{Absent, Found, probe};
 
-/// Opens the GPU at `index`: driver, kernels and a first launch.
+/// Opens the GPU at `index`: driver, kernels, and a first launch whose result is checked.
 ///
 /// # Errors
 /// `device` with the reason when it cannot be used, `out_of_memory`.
 pub fn open(index: usize) -> Result<Arc<dyn Gpu>> {
-    Err(Error::new(ErrorKind::Device, format!("cuda:{index}: this build has no CUDA backend; use --device cpu or auto")))
+    match Driver::open(index) {
+        Ok(driver) => Ok(Arc::new(driver)),
+        Err(error) => {
+            let kind = if error.kind == GpuErrorKind::OutOfMemory { ErrorKind::OutOfMemory } else { ErrorKind::Device };
+            Err(Error::new(kind, error.message.clone()).caused_by(error))
+        }
+    }
 }
 
 /// Opens the first GPU that can be used.
 ///
 /// # Errors
-/// Why there is none.
+/// Why there is none: for each GPU, where there are any.
 pub fn open_any() -> Result<Arc<dyn Gpu>, Absent> {
-    Err(Absent::NoDriver("this build has no CUDA backend".to_owned()))
+    let mut refusals = Vec::new();
+    for found in probe()? {
+        match open(found.index) {
+            Ok(gpu) => return Ok(gpu),
+            Err(error) => refusals.push(error.message().to_owned()),
+        }
+    }
+    Err(Absent::Unusable(refusals.join("; ")))
 }

@@ -22,7 +22,7 @@ use radnet_kernels::cuda::{DeviceMemory, GpuError, GpuErrorKind, Queue};
 use stages::Clocks;
 use std::sync::Arc;
 
-pub use radnet_kernels::cuda::{Element, Gpu};
+pub use radnet_kernels::cuda::{Element, Gpu, GpuProperties};
 
 /// How a GPU is used.
 #[derive(Clone, Debug)]

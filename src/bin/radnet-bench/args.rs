@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     /// Where to run: auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub(crate) device: Device,
-    /// Arithmetic: auto, fp32, bf16, fp16 or int8
+    /// Arithmetic: auto, fp32, bf16, fp16 or int8; auto is fp16 on a GPU and fp32 on the CPU
     #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = precision)]
     pub(crate) precision: Precision,
     /// Worker threads [default: the CPUs that affinity and cgroup quota allow]
@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     /// Write Chrome trace events (open in Perfetto)
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
-    /// Add a table of stages to the text
+    /// Add a table of stages to the text; a GPU measures them in further repetitions, kernel by kernel
     #[arg(long)]
     pub(crate) stages: bool,
 }

@@ -4,12 +4,14 @@ use crate::args::{Arguments, Setup};
 use crate::console::tell_fallback;
 use crate::environment::Environment;
 use crate::input::Scan;
+use radnet::backend::cuda::devices;
 use radnet::backend::{BackendInfo, StageTime};
-use radnet::engine::Engine;
+use radnet::engine::{Device, Engine, EngineBuilder};
 use radnet::model::Network;
 use radnet::report::ModelInfo;
 use radnet::report::card::Card;
 use radnet::session::{Prediction, Session};
+use radnet::weights::Model;
 use radnet::{Observer, Result};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -19,12 +21,12 @@ use std::time::{Duration, Instant};
 pub(crate) struct Repetition {
     pub(crate) start: f64,
     pub(crate) total: f64,
+    /// Time that a GPU spent on it, by its own clock.
+    pub(crate) device: Option<f64>,
     /// Pre-processing, 2-D network, recurrence and classifier; in this order, without gaps.
     pub(crate) parts: [f64; 3],
     /// When each slice left the 2-D network, and how many had by then.
     pub(crate) slices_done: Vec<(f64, usize)>,
-    /// What each step of the network cost.
-    pub(crate) steps: Vec<StageTime>,
 }
 
 /// What the parts are called.
@@ -39,6 +41,8 @@ pub(crate) struct Measurement {
     pub(crate) load_ms: f64,
     pub(crate) first_result_ms: f64,
     pub(crate) repetitions: Vec<Repetition>,
+    /// What each step of the network cost, scan by scan.
+    pub(crate) steps: Vec<Vec<StageTime>>,
 }
 
 /// Notes when slices leave the 2-D network.
@@ -61,30 +65,67 @@ impl Measurement {
         let scan = Scan::new(arguments.input, arguments.from, arguments.slices, &model.config.input)?;
         let card = Card::new(ModelInfo::default(), &model.config, &model.network);
         let network = model.network.clone();
-        // A model file starts as it does for `radnet`, from packed weights where they are kept; random weights leave nothing behind.
-        let cache_dir = environment.cache_dir.clone().filter(|_| model.path.is_some());
+        let again = (arguments.stages && may_be_gpu(arguments, environment)).then(|| model.clone());
         let start = Instant::now();
-        let builder = Engine::builder(model).device(arguments.device).precision(arguments.precision).threads(arguments.threads);
-        let engine = builder.isa(environment.isa.clone()).cache_dir(cache_dir).measure(true).build()?;
+        let engine = builder(model, arguments, environment).measure(again.is_none()).build()?;
         tell_fallback(&engine);
         let mut session = engine.session()?;
         let load = read + start.elapsed();
-        let mut runner = Runner { engine: &engine, session: &mut session, scan: &scan, epoch: start };
+        let mut runner = Runner { session: &mut session, scan: &scan, epoch: start };
         let first = runner.once()?;
         let first_result_ms = milliseconds(load) + first.total;
-        let mut repetitions = if arguments.warmup == 0 { vec![first] } else { Vec::new() };
         for _ in 1..arguments.warmup {
             runner.once()?;
         }
+        let (mut repetitions, mut steps) = (Vec::new(), Vec::new());
+        match arguments.warmup {
+            0 => (repetitions, steps) = (vec![first], vec![engine.stage_times()]),
+            _ => drop(engine.stage_times()),
+        }
         while repetitions.len() < arguments.reps {
             repetitions.push(runner.once()?);
+            steps.push(engine.stage_times());
         }
-        Ok(Self { name, card, network, info: engine.info(), load_ms: milliseconds(load), first_result_ms, repetitions })
+        let info = engine.info();
+        drop(session);
+        drop(engine);
+        if let Some(model) = again {
+            steps = step_by_step(builder(model, arguments, environment), arguments, &scan)?;
+        }
+        Ok(Self { name, card, network, info, load_ms: milliseconds(load), first_result_ms, repetitions, steps })
     }
 }
 
+/// Whether measuring steps would change what is measured: a GPU runs a scan as one graph, and its steps only one by one.
+fn may_be_gpu(arguments: &Arguments, environment: &Environment) -> bool {
+    match arguments.device {
+        Device::Cpu => false,
+        Device::Cuda(_) => true,
+        Device::Auto => environment.isa.is_none() && devices::probe().is_ok(),
+    }
+}
+
+fn builder(model: Model, arguments: &Arguments, environment: &Environment) -> EngineBuilder {
+    // A model file starts as it does for `radnet`, from packed weights where they are kept; random weights leave nothing behind.
+    let cache_dir = environment.cache_dir.clone().filter(|_| model.path.is_some());
+    let builder = Engine::builder(model).device(arguments.device).precision(arguments.precision).threads(arguments.threads);
+    builder.isa(environment.isa.clone()).cache_dir(cache_dir)
+}
+
+/// The steps of as many further scans.
+fn step_by_step(builder: EngineBuilder, arguments: &Arguments, scan: &Scan) -> Result<Vec<Vec<StageTime>>> {
+    let engine = builder.measure(true).build()?;
+    let mut session = engine.session()?;
+    let mut runner = Runner { session: &mut session, scan, epoch: Instant::now() };
+    for _ in 0..arguments.warmup {
+        runner.once()?;
+    }
+    drop(engine.stage_times());
+    let mut once = |_| runner.once().map(|_| engine.stage_times());
+    (0..arguments.reps).map(&mut once).collect()
+}
+
 struct Runner<'a, 'e> {
-    engine: &'e Engine,
     session: &'a mut Session<'e>,
     scan: &'a Scan,
     epoch: Instant,
@@ -110,9 +151,9 @@ impl Runner<'_, '_> {
         Repetition {
             start: milliseconds(start - self.epoch),
             total: milliseconds(total),
+            device: self.session.device_ms(),
             parts: [preprocess, network_end - preprocess, total - network_end].map(milliseconds),
             slices_done,
-            steps: self.engine.stage_times(),
         }
     }
 }

@@ -65,12 +65,13 @@ impl Summary {
         let [height, width] = m.card.config.input.size;
         let gflop = m.card.gflop_per_slice * arguments.slices as f64;
         let median_ms = median(&totals);
+        let device: Option<Vec<f64>> = m.repetitions.iter().map(|r| r.device).collect();
         Self {
             median_ms,
             min_ms: totals[0],
             p90_ms: percentile(&totals, 90),
             p99_ms: percentile(&totals, 99),
-            device_ms: None,
+            device_ms: device.map(|times| median(&sorted(times.into_iter()))),
             slices: arguments.slices,
             size: height,
             device: m.info.device.clone(),
@@ -112,15 +113,23 @@ impl Summary {
         );
         let _ = writeln!(
             text,
-            "  median {:.1} ms   min {:.1}   p90 {:.1}   p99 {:.1}   ({} repetitions after {})",
-            self.median_ms, self.min_ms, self.p90_ms, self.p99_ms, self.reps, self.warmup
+            "  median {} ms   min {}   p90 {}   p99 {}   ({} repetitions after {})",
+            figure(self.median_ms),
+            figure(self.min_ms),
+            figure(self.p90_ms),
+            figure(self.p99_ms),
+            self.reps,
+            self.warmup
         );
+        if let Some(ms) = self.device_ms {
+            let _ = writeln!(text, "  the device's own time: median {} ms", figure(ms));
+        }
         let _ = writeln!(
             text,
-            "  {:.1} GFLOP per scan, {:.1} GFLOP/s   {:.2} ms per slice",
+            "  {:.1} GFLOP per scan, {:.1} GFLOP/s   {} ms per slice",
             self.gflop,
             self.gflop_per_s,
-            self.median_ms / self.slices as f64
+            figure(self.median_ms / self.slices as f64)
         );
         let rss = self.peak_rss_mb.map_or("unknown".to_owned(), |mb| format!("{mb:.0} MB"));
         let _ = writeln!(text, "  load {:.1} ms   first result after {:.1} ms   peak memory {rss}", self.load_ms, self.first_result_ms);
@@ -138,7 +147,7 @@ impl Summary {
                 if stage.gflop > 0.0 && stage.median_ms > 0.0 { format!("{:.1}", stage.gflop / stage.median_ms * 1e3) } else { "-".into() };
             table.add_row([
                 stage.name.clone(),
-                format!("{:.2}", stage.median_ms),
+                figure(stage.median_ms),
                 format!("{:.1} %", 100.0 * stage.median_ms / self.median_ms),
                 format!("{:.2}", stage.gflop),
                 rate,
@@ -166,9 +175,9 @@ fn grouped(arguments: &Arguments, m: &Measurement) -> Vec<Stage> {
 
 /// One stage for each run of steps to which `group` gives the same name.
 fn steps(m: &Measurement, group: impl Fn(&str) -> &str) -> Vec<Stage> {
-    let Some(first) = m.repetitions.first() else { return Vec::new() };
+    let Some(first) = m.steps.first() else { return Vec::new() };
     let mut ranges: Vec<(&str, Range<usize>)> = Vec::new();
-    for (index, step) in first.steps.iter().enumerate() {
+    for (index, step) in first.iter().enumerate() {
         match ranges.last_mut().filter(|(name, _)| *name == group(&step.name)) {
             Some((_, range)) => range.end = index + 1,
             None => ranges.push((group(&step.name), index..index + 1)),
@@ -178,10 +187,10 @@ fn steps(m: &Measurement, group: impl Fn(&str) -> &str) -> Vec<Stage> {
     let workers = if m.info.device == "cpu" { m.info.threads } else { 1 };
     let stage = |(name, range): (&str, Range<usize>)| {
         let time = |steps: &[StageTime]| steps[range.clone()].iter().map(|s| s.ns as f64).sum::<f64>() / (1e6 * workers as f64);
-        let sum = |value: &dyn Fn(&StageTime) -> u64| first.steps[range.clone()].iter().map(|s| (value(s) * s.runs) as f64).sum::<f64>();
+        let sum = |value: &dyn Fn(&StageTime) -> u64| first[range.clone()].iter().map(|s| (value(s) * s.runs) as f64).sum::<f64>();
         Stage {
             name: name.to_owned(),
-            median_ms: median(&sorted(m.repetitions.iter().map(|r| time(&r.steps)))),
+            median_ms: median(&sorted(m.steps.iter().map(|steps| time(steps)))),
             gflop: sum(&|s| s.flop) / 1e9,
             mbyte: sum(&|s| s.bytes) / 1e6,
             roof_pct: None,
@@ -189,6 +198,11 @@ fn steps(m: &Measurement, group: impl Fn(&str) -> &str) -> Vec<Stage> {
     };
     // Segmentation heads run only when maps are asked for, which is not what is timed.
     ranges.into_iter().filter(|(name, _)| !name.starts_with("segmentation")).map(stage).collect()
+}
+
+/// Milliseconds to three places where they are few.
+fn figure(ms: f64) -> String {
+    if ms < 10.0 { format!("{ms:.3}") } else { format!("{ms:.1}") }
 }
 
 fn name(value: impl ValueEnum) -> String {

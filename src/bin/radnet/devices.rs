@@ -3,6 +3,7 @@
 use crate::args::DevicesArguments;
 use crate::console::{Emphasis, Output, Paint, complain};
 use crate::environment::Environment;
+use crate::gpus::Cuda;
 use crate::sink::Sink;
 use crate::{FAILED, OK};
 use radnet::backend::cpu;
@@ -47,12 +48,6 @@ struct Tier {
     refusal: Option<String>,
 }
 
-#[derive(serde::Serialize)]
-struct Cuda {
-    available: bool,
-    reason: &'static str,
-}
-
 /// Runs the command; the exit status.
 pub(crate) fn run(arguments: DevicesArguments, environment: &Environment) -> u8 {
     let mut output = Output::new(environment.plain);
@@ -92,7 +87,7 @@ impl Document {
                 isa,
                 kernels,
             },
-            cuda: Cuda { available: false, reason: "this build has no CUDA backend" },
+            cuda: Cuda::find(),
             cache_dir: environment.cache_dir.clone(),
         })
     }
@@ -116,7 +111,7 @@ impl Document {
             let _ = writeln!(text, "    {}", paint.text(Emphasis::Faint, kernel));
         }
         let _ = writeln!(text, "  precision fp32");
-        let _ = writeln!(text, "{}  not available: {}", paint.text(Emphasis::Bold, "CUDA"), self.cuda.reason);
+        text.push_str(&self.cuda.text(paint));
         let cache = self.cache_dir.as_ref().map_or("nowhere".to_owned(), |f| f.display().to_string());
         let _ = writeln!(text, "{}  packed weights are kept in {cache}", paint.text(Emphasis::Bold, "Cache"));
         text

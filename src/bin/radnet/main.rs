@@ -9,6 +9,7 @@ mod engine;
 #[path = "../shared/environment.rs"]
 mod environment;
 mod evaluate;
+mod gpus;
 mod inspect;
 mod interrupt;
 mod predict;
