@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct GpuProperties {
     /// "NVIDIA H100 80GB HBM3".
     pub name: String,
-    /// Compute capability, as (9, 0).
+    /// Compute capability that kernels may rely on, as (9, 0): the device's, or less where its driver compiles text written for older devices.
     pub compute_capability: (u32, u32),
     /// Streaming multiprocessors.
     pub multiprocessors: u32,

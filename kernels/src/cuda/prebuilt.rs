@@ -63,6 +63,11 @@ impl Target {
 /// Tegra: NVIDIA promises no binary compatibility between these and cards.
 const INTEGRATED: [(u32, u32); 3] = [(8, 7), (10, 1), (11, 0)];
 
+/// What kernels for `target` may rely on where they run: text was written for an older device, machine code for this one or its like.
+pub(super) fn capability_of_code(target: &str, device: (u32, u32)) -> (u32, u32) {
+    Target::parse(target).filter(|t| t.text).map_or(device, |t| t.capability.min(device))
+}
+
 /// What a device thinks of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -182,6 +187,13 @@ mod tests {
         assert!(old.to_string().starts_with("7.5: nothing; not "), "{old}");
         assert_eq!(old.refusal().unwrap(), "compute capability 7.5: the kernels need 8.0 or newer (Ampere)");
         assert!(Choice::new(&[], (9, 0)).refusal().unwrap().contains("no kernels"));
+    }
+
+    /// Text for old devices has nothing in it that came later, wherever it runs.
+    #[test]
+    fn text_is_as_old_as_it_says() {
+        assert_eq!(capability_of_code("compute_80", (10, 3)), (8, 0));
+        assert_eq!((capability_of_code("sm_80", (8, 9)), capability_of_code("sm_90a", (9, 0))), ((8, 9), (9, 0)));
     }
 
     /// What is committed is well formed: known targets, images that are what their target says, no kernel in two families.

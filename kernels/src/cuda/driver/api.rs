@@ -1,6 +1,7 @@
 //! The driver's functions, looked up by name when a GPU is first asked for. Nothing here panics: a missing library or function is an answer.
 
 use super::super::gpu::{GpuError, GpuErrorKind, Result};
+use super::device::{OLDEST_DRIVER, version_text};
 use cudarc::driver::sys;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 use std::sync::OnceLock;
@@ -109,7 +110,16 @@ pub(super) fn api() -> Result<Result<&'static Api>, NoLibrary> {
 }
 
 fn lacking(symbol: &str) -> GpuError {
-    let message = format!("the NVIDIA driver has no {symbol}: it is too old; CUDA 12.0 (driver 525) or newer is needed");
+    // SAFETY: as in `look_up`; the type is that of the driver's documented function of this name.
+    let found = unsafe { sys::culib().get::<unsafe extern "C" fn(*mut c_int) -> Status>(b"cuDriverGetVersion\0") };
+    let mut version = 0;
+    // SAFETY: writes one int; may be called before the driver is initialised.
+    let known = found.is_ok_and(|function| unsafe { function(&mut version) } == Status::SUCCESS);
+    let supports =
+        u32::try_from(version).ok().filter(|_| known).map_or(String::new(), |v| format!("supports CUDA {} and ", version_text(v)));
+    let needed = version_text(OLDEST_DRIVER);
+    let message =
+        format!("the NVIDIA driver is too old: it {supports}has no {symbol}; CUDA {needed} is needed; install driver 525 or newer");
     GpuError::new(GpuErrorKind::Unavailable, message)
 }
 

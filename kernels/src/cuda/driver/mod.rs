@@ -34,6 +34,7 @@ pub(super) use device::version_text;
 pub struct Driver {
     context: Arc<Context>,
     modules: Arc<Modules>,
+    properties: GpuProperties,
     isa: &'static str,
 }
 
@@ -52,8 +53,9 @@ impl Driver {
     fn with(installed: Installed, index: usize, modules: &'static [Module]) -> Result<Self> {
         let context = Arc::new(Context::open(installed, index)?);
         let modules = Arc::new(Modules::new(Arc::clone(&context), modules)?);
-        let isa = modules.function(selftest::KERNEL)?.target;
-        let driver = Self { context, modules, isa };
+        let first = modules.function(selftest::KERNEL)?;
+        let properties = GpuProperties { compute_capability: first.capability, ..context.properties.clone() };
+        let driver = Self { context, modules, properties, isa: first.target };
         selftest::run(&driver)?;
         Ok(driver)
     }
@@ -79,7 +81,7 @@ pub(super) fn no_driver() -> String {
 
 impl Gpu for Driver {
     fn properties(&self) -> &GpuProperties {
-        &self.context.properties
+        &self.properties
     }
 
     fn label(&self) -> String {

@@ -1,7 +1,7 @@
 //! Kernels by name: an image is loaded when a kernel of it is first wanted, and stays.
 
 use super::super::gpu::Result;
-use super::super::prebuilt::{Choice, Module};
+use super::super::prebuilt::{Choice, Module, capability_of_code};
 use super::api::Status;
 use super::context::Context;
 use super::device::unavailable;
@@ -19,6 +19,8 @@ pub(super) struct Function {
     pub(super) raw: sys::CUfunction,
     /// What its image is compiled for.
     pub(super) target: &'static str,
+    /// What its code may rely on.
+    pub(super) capability: (u32, u32),
     /// Largest dynamic shared memory of a launch, in bytes.
     pub(super) shared_limit: u32,
     /// Size of its argument struct, where the driver tells.
@@ -152,11 +154,12 @@ impl Modules {
             self.context.call(what, |api| unsafe { (api.func_set_attribute)(raw, attribute, value) })
         };
         set(Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, limit)?;
-        if properties.compute_capability >= (9, 0) {
+        let capability = capability_of_code(target, properties.compute_capability);
+        if capability >= (9, 0) {
             // Clusters of more than 8 blocks, which not every device can hold.
             set(Attribute::CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1)?;
         }
-        Ok(Function { raw, target, shared_limit, argument_bytes: self.argument_bytes(raw) })
+        Ok(Function { raw, target, capability, shared_limit, argument_bytes: self.argument_bytes(raw) })
     }
 
     fn argument_bytes(&self, function: sys::CUfunction) -> Option<usize> {

@@ -27,7 +27,7 @@ unsafe impl Send for DriverStream {}
 const NON_BLOCKING: u32 = 1;
 /// Drivers below this (CUDA 12.3) cannot record launches that overlap.
 const RECORDS_OVERLAP: u32 = 12_030;
-/// What a device must have for clusters and overlapping launches.
+/// What code must be for, for clusters and overlapping launches.
 const HOPPER: (u32, u32) = (9, 0);
 
 impl DriverStream {
@@ -62,12 +62,15 @@ impl DriverStream {
     }
 
     /// Clusters and overlap, as the driver takes them.
-    fn attributes(&self, launch: &Launch<'_>) -> Result<Vec<sys::CUlaunchAttribute>> {
+    fn attributes(&self, launch: &Launch<'_>, function: &Function) -> Result<Vec<sys::CUlaunchAttribute>> {
         let mut attributes = Vec::new();
-        let hopper = self.context.properties.compute_capability >= HOPPER;
+        // Not the device: code for older ones neither joins its cluster nor waits for the launch before it.
+        let hopper = function.capability >= HOPPER;
         if launch.cluster > 1 {
             if !hopper {
-                let message = format!("{}: {} needs clusters, which begin with compute capability 9.0", self.context.label, launch.kernel);
+                let (label, kernel, target) = (&self.context.label, launch.kernel, function.target);
+                let message =
+                    format!("{label}: {kernel} needs clusters, which begin with compute capability 9.0, and its code is for {target}");
                 return Err(unavailable(message));
             }
             let size = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x: launch.cluster, y: 1, z: 1 };
@@ -107,7 +110,7 @@ impl Stream for DriverStream {
     unsafe fn launch(&mut self, launch: &Launch<'_>) -> Result<()> {
         let function = self.modules.function(launch.kernel)?;
         self.check(launch, &function)?;
-        let mut attributes = self.attributes(launch)?;
+        let mut attributes = self.attributes(launch, &function)?;
         let config = sys::CUlaunchConfig {
             gridDimX: launch.grid[0],
             gridDimY: launch.grid[1],

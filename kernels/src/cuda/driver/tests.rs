@@ -143,7 +143,12 @@ fn images_are_loaded_once_and_kernels_named_when_missing() {
 #[test]
 fn the_next_image_is_tried() {
     fake::with(|f| f.refused.insert(b"sm_90a", 209));
-    assert_eq!(open().unwrap().isa(), "compute_80");
+    let driver = open().unwrap();
+    assert_eq!((driver.isa(), driver.properties().compute_capability), ("compute_80".to_owned(), (8, 0)));
+    let asked = Launch { kernel: selftest::KERNEL, cluster: 2, overlaps: true, ..LAUNCH };
+    let mut stream = driver.stream().unwrap();
+    refused(launch(&mut *stream, asked), GpuErrorKind::Unavailable, &["clusters", "code is for compute_80"]);
+    drop((driver, stream));
     fake::with(|f| f.refused.insert(b"compute_80", 222));
     refused(open(), GpuErrorKind::Unavailable, &["kernel selftest", "sm_90a: ", "error 209", "compute_80: ", "error 222", "so bad"]);
     fake::with(|f| f.refused.insert(b"compute_80", 2));
