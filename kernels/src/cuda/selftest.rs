@@ -19,6 +19,8 @@ const BLOCKS: u32 = 4;
 const SHARED_BYTES: u32 = 64 << 10;
 /// Not a multiple of the block, so that the last one is ragged.
 const COUNT: u32 = BLOCK * BLOCKS - 5;
+/// Bytes that are compared.
+pub const BYTES: usize = COUNT as usize * 4;
 const SEED: u32 = 0x5EED_0001;
 
 /// Runs the kernel and compares every word.
@@ -26,9 +28,8 @@ const SEED: u32 = 0x5EED_0001;
 /// # Errors
 /// `Unavailable` when a word is wrong; what the device says otherwise.
 pub fn run(gpu: &dyn Gpu) -> Result<()> {
-    let bytes = COUNT as usize * 4;
-    let device = gpu.allocate(bytes)?;
-    let host = gpu.allocate_pinned(bytes);
+    let device = gpu.allocate(BYTES)?;
+    let host = gpu.allocate_pinned(BYTES);
     let outcome = host.as_ref().map_err(Clone::clone).and_then(|host| words(gpu, device, *host));
     if let Ok(host) = host {
         // SAFETY: allocated above, and the stream that used it is gone after it was waited for.
@@ -53,20 +54,19 @@ pub fn run(gpu: &dyn Gpu) -> Result<()> {
 
 /// What the kernel wrote to `device`, by way of `host`.
 fn words(gpu: &dyn Gpu, device: u64, host: *mut u8) -> Result<Vec<u32>> {
-    let bytes = COUNT as usize * 4;
     let arguments = Arguments { out: device, count: COUNT, seed: SEED };
     // SAFETY: the struct has no padding, and lives as long as the slice.
     let arguments = unsafe { std::slice::from_raw_parts((&raw const arguments).cast::<u8>(), size_of::<Arguments>()) };
     let launch =
         Launch { kernel: KERNEL, grid: [BLOCKS, 1, 1], block: BLOCK, cluster: 1, shared_bytes: SHARED_BYTES, arguments, overlaps: false };
     let mut stream = gpu.stream()?;
-    // SAFETY: both ranges are `bytes` long, the arguments are the kernel's own and name such a range; nothing is freed before the stream was
+    // SAFETY: both ranges are `BYTES` long, the arguments are the kernel's own and name such a range; nothing is freed before the stream was
     // waited for, below in every case.
     let queued =
-        unsafe { stream.clear(device, bytes).and_then(|()| stream.launch(&launch)).and_then(|()| stream.download(host, device, bytes)) };
+        unsafe { stream.clear(device, BYTES).and_then(|()| stream.launch(&launch)).and_then(|()| stream.download(host, device, BYTES)) };
     let finished = stream.synchronize();
     queued.and(finished)?;
-    // SAFETY: the download filled `bytes` bytes of pinned memory, which is aligned for words.
+    // SAFETY: the download filled `BYTES` bytes of pinned memory, which is aligned for words.
     Ok(unsafe { std::slice::from_raw_parts(host.cast::<u32>(), COUNT as usize) }.to_vec())
 }
 

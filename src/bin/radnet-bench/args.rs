@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     /// Input channels; a model file has its own [default: 3]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) channels: Option<usize>,
-    /// Where to run: auto, cpu, cuda or cuda:N
+    /// Where to run: cpu, cuda, cuda:N, or auto, which is the first GPU that can be used, else the CPU
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub(crate) device: Device,
     /// Arithmetic: auto, fp32, bf16, fp16 or int8; auto is fp16 on a GPU and fp32 on the CPU

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Where and how a model runs.
 #[derive(Args, Debug)]
 pub(crate) struct EngineArguments {
-    /// Where to run: auto, cpu, cuda or cuda:N
+    /// Where to run: cpu, cuda, cuda:N, or auto, which is the first GPU that can be used, else the CPU
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub(crate) device: Device,
     /// Arithmetic: auto, fp32, bf16, fp16 or int8; auto is fp16 on a GPU and fp32 on the CPU

@@ -2,7 +2,7 @@
 
 use super::support::{Random, Workbench};
 use super::{Case, Checked};
-use radnet_kernels::cuda::{DeviceMemory, GpuError, Queue};
+use radnet_kernels::cuda::{DeviceMemory, GpuError, Queue, selftest};
 use std::sync::Arc;
 
 /// Byte counts around the width of a vector load, a line, a page; and odd ones.
@@ -12,10 +12,15 @@ pub(super) fn cases() -> Vec<Case> {
     let copies =
         SIZES.into_iter().map(|bytes| Case::new("memory", format!("there and back, {bytes} bytes"), move |gpu| there_and_back(gpu, bytes)));
     let graph = Case::new("memory", "a recorded copy sees what the host wrote after recording", recorded);
-    copies.chain([graph]).collect()
+    copies.chain([graph, Case::new("memory", "the first kernel of every device", first_kernel)]).collect()
 }
 
 type Gpu = Arc<dyn radnet_kernels::cuda::Gpu>;
+
+fn first_kernel(gpu: &Gpu) -> Result<Checked, String> {
+    selftest::run(&**gpu).map_err(|error| error.message)?;
+    Ok(Checked::exact(selftest::BYTES))
+}
 
 fn there_and_back(gpu: &Gpu, bytes: usize) -> Result<Checked, String> {
     let sent = Random::new(bytes as u64).bytes(bytes);
