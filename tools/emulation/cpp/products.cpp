@@ -30,6 +30,7 @@ struct Product {
     bool is_f16;
     bool accumulate;
     unsigned group;
+    bool lazy;  // not before it is waited for
     bool done;
 };
 
@@ -161,6 +162,7 @@ void check_b(uint64_t b, unsigned n, const Site& site) {
 void work_out_one(Warp& warp) {
     for (Product& product : warp.products->queue) {
         if (product.done) continue;
+        if (product.lazy) return;  // those after it come after it
         warp.products->work_out(product, warp.lanes[0]->block->shared);
         return;
     }
@@ -206,7 +208,7 @@ void wgmma_m64k16(float* d, const uint32_t* a, uint64_t b, unsigned n, bool is_f
     together(site, ~0u, &operands, [&](Fiber** lanes) {
         check_against_warpgroup(mine, b, site);
         check_b(b, n, site);
-        Product product{site, mine.accumulators(lanes, n, site), {}, b, is_f16, accumulate, mine.committed, false};
+        Product product{site, mine.accumulators(lanes, n, site), {}, b, is_f16, accumulate, mine.committed, worker->random().below(3) == 0, false};
         product.accumulators->in_flight += 1;
         for (unsigned lane = 0; lane < 32; lane++) {
             const auto& own = *static_cast<Operands*>(lanes[lane]->operand);

@@ -42,6 +42,24 @@ struct Random {
 
 struct Fiber;
 
+// The threads that could go on, and which of them does. A schedule is fair, or it lets one warp, or one block, run as far as it can before the
+// next: what a missing barrier needs in order to show.
+class Schedule {
+public:
+    void start(Random& random, unsigned blocks, unsigned warps_per_block);
+    void add(Fiber& fiber);
+    Fiber* take(Random& random);
+    bool empty() const { return count_ == 0; }
+
+private:
+    bool fair_ = true;
+    size_t count_ = 0;
+    unsigned warps_per_block_ = 0;
+    std::vector<unsigned> places_;             // of each warp, in the order of preference
+    std::vector<std::vector<Fiber*>> ready_;   // by place; only the first where it is fair
+    std::vector<uint64_t> occupied_;           // a bit for every place with a thread
+};
+
 // Threads that wait for one another in one call.
 struct Rendezvous {
     Site site{};
@@ -117,7 +135,7 @@ public:
     const Launch& launch() const { return *launch_; }
     Random& random() { return random_; }
     std::vector<Block>& blocks() { return blocks_; }
-    void wake(Fiber& fiber) { ready_.push_back(&fiber); }
+    void wake(Fiber& fiber) { schedule_.add(fiber); }
     // Goes on with some fiber that can; returns when this one is chosen again.
     void yield_to_any();
     [[noreturn]] void give_up(std::string message);
@@ -137,7 +155,6 @@ private:
     void describe_deadlock();
     static void entry();
     void finish(Fiber& fiber);
-    Fiber* choose();
     void resume(Context& from, Fiber* next, bool done);
 
     const Launch* launch_ = nullptr;
@@ -145,7 +162,7 @@ private:
     Stacks stacks_;
     std::deque<Fiber> fibers_;
     std::vector<Block> blocks_;
-    std::vector<Fiber*> ready_;
+    Schedule schedule_;
     Context scheduler_;
     size_t live_ = 0;
     std::string message_;

@@ -52,7 +52,7 @@ bool Worker::set_up(size_t index) {
     unsigned z = unsigned(index / clusters_x / launch.grid.y);
     if (blocks_.size() != launch.cluster) blocks_ = std::vector<Block>(launch.cluster);
     while (fibers_.size() < size_t(launch.cluster) * launch.block) fibers_.emplace_back();
-    ready_.clear();
+    schedule_.start(random_, launch.cluster, launch.block / 32);
     cluster_barrier = {};
     waited_for_previous = false;
     busy.clear();
@@ -82,10 +82,10 @@ bool Worker::set_up(size_t index) {
             fiber.copy_groups = 0;
             fiber.cluster_arrived = false;
             if (!stacks_.prepare(fiber.context, at, entry)) return false;
-            ready_.push_back(&fiber);
+            schedule_.add(fiber);
         }
     }
-    live_ = ready_.size();
+    live_ = size_t(launch.cluster) * launch.block;
     return true;
 }
 
@@ -98,7 +98,7 @@ bool Worker::run(const Launch& launch, size_t index, uint64_t seed) {
         return false;
     }
     worker = this;
-    resume(scheduler_, choose(), false);
+    resume(scheduler_, schedule_.take(random_), false);
     place = nullptr;
     worker = nullptr;
     if (!message_.empty()) return false;
@@ -118,15 +118,6 @@ bool Worker::run(const Launch& launch, size_t index, uint64_t seed) {
     return message_.empty();
 }
 
-Fiber* Worker::choose() {
-    if (ready_.empty()) return nullptr;
-    size_t at = random_.below(ready_.size());
-    Fiber* fiber = ready_[at];
-    ready_[at] = ready_.back();
-    ready_.pop_back();
-    return fiber;
-}
-
 void Worker::resume(Context& from, Fiber* next, bool done) {
     place = next;
     switch_context(from, next == nullptr ? scheduler_ : next->context, done);
@@ -135,7 +126,7 @@ void Worker::resume(Context& from, Fiber* next, bool done) {
 void Worker::yield_to_any() {
     Fiber& me = self();
     if (!busy.empty() && random_.below(4) == 0) work_out_one(*busy[random_.below(busy.size())]);
-    Fiber* next = choose();
+    Fiber* next = schedule_.take(random_);
     if (next != &me) resume(me.context, next, false);
 }
 
@@ -162,7 +153,7 @@ void Worker::finish(Fiber& fiber) {
     check_products_at_exit(fiber);
     live_ -= 1;
     if (fiber.block->exited == fiber.block->threads && launch_->cluster > 1) fiber.block->shared.poison();
-    resume(fiber.context, choose(), true);
+    resume(fiber.context, schedule_.take(random_), true);
 }
 
 void Worker::describe_deadlock() {

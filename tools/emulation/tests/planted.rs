@@ -12,6 +12,8 @@ const EXCHANGE: Shape = Shape { kernel: "planted_missing_barrier", blocks: 1, th
 const DIVERGENCE: Shape = Shape { kernel: "planted_divergence", blocks: 1, threads: 128, cluster: 1, shared_bytes: 512 };
 const STAGE: Shape = Shape { kernel: "planted_stage", blocks: 1, threads: 128, cluster: 1, shared_bytes: 4 * (256 + 8) };
 const TWO_GROUPS: Shape = Shape { kernel: "planted_two_groups", blocks: 1, threads: 32, cluster: 1, shared_bytes: 1024 };
+const CLUSTER: Shape = Shape { kernel: "planted_cluster", blocks: 4, threads: 64, cluster: 2, shared_bytes: 512 };
+const PRODUCT: Shape = Shape { kernel: "planted_product", blocks: 1, threads: 128, cluster: 1, shared_bytes: 272 };
 
 /// What became of a run.
 enum Outcome {
@@ -46,6 +48,13 @@ fn is_wrong(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) {
     for outcome in outcomes(shape, bug, x, expected) {
         assert!(matches!(outcome, Outcome::Wrong), "bug {bug} of {shape:?} goes unnoticed, or is noticed otherwise");
     }
+}
+
+/// Where it depends on the order of threads: some seed must show it.
+fn is_noticed(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) {
+    let outcomes = outcomes(shape, bug, x, expected);
+    let noticed = outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Right));
+    assert!(noticed || outcomes.is_empty(), "bug {bug} of {shape:?} goes unnoticed");
 }
 
 fn is_refused(shape: Shape, bug: i32, x: &[f32], expected: &[f32], words: &[&str]) {
@@ -101,4 +110,42 @@ fn unwritten_shared_memory_and_accesses_outside_are_found() {
         is_refused(STAGE, 4, &x, &expected, &["wrote byte 1056 of its 1056 bytes of shared memory"]);
         is_refused(STAGE, 7, &x, &expected, &["byte 1024 of an allocation of 1024 was written"]);
     }
+}
+
+#[test]
+fn what_blocks_of_a_cluster_do_too_early_or_too_late_is_found() {
+    let x = ramp(256);
+    let expected: Vec<f32> = x.chunks(128).flat_map(|pair| [&pair[64..96], &pair[96..], &pair[..32], &pair[32..64]].concat()).collect();
+    is_right(CLUSTER, &x, &expected);
+    is_noticed(CLUSTER, 1, &x, &expected);
+    is_noticed(CLUSTER, 2, &x, &expected);
+    is_refused(CLUSTER, 3, &x, &expected, &["exit", "clusters.cu:"]);
+    is_refused(CLUSTER, 4, &x, &expected, &["written to by its cluster after it had exited"]);
+    is_refused(CLUSTER, 5, &x, &expected, &["arrives twice"]);
+    is_refused(CLUSTER, 6, &x, &expected, &["has no block 9"]);
+}
+
+#[test]
+fn a_matrix_product_lands_only_when_it_is_waited_for() {
+    let x = ramp(8);
+    let expected: Vec<f32> = (0..64).flat_map(|_| x.iter().map(|x| 16.0 * x)).collect();
+    is_right(PRODUCT, &x, &expected);
+    is_wrong(PRODUCT, 1, &x, &expected);
+    is_noticed(PRODUCT, 2, &x, &expected);
+    is_refused(PRODUCT, 3, &x, &expected, &["no wgmma_fence"]);
+    is_refused(PRODUCT, 4, &x, &expected, &["fence_proxy_async"]);
+    is_noticed(PRODUCT, 5, &x, &expected);
+    is_refused(PRODUCT, 6, &x, &expected, &["different b"]);
+    is_refused(PRODUCT, 7, &x, &expected, &["has not been waited for"]);
+    is_refused(PRODUCT, 8, &x, &expected, &["written before the product was waited for"]);
+}
+
+#[test]
+fn compute_capability_8_0_has_neither_clusters_nor_asynchronous_products() {
+    let Some(gpu) = device(Options::ampere()) else { return };
+    let x = ramp(256);
+    let message = |shape| run(&gpu, shape, 0, &x, 512).expect_err("8.0 has no such thing").message;
+    assert!(message(CLUSTER).contains("clusters need compute capability 9.0"));
+    assert!(message(Shape { cluster: 1, ..CLUSTER }).contains("needs compute capability 9.0"));
+    assert!(message(PRODUCT).contains("needs compute capability 9.0"));
 }
