@@ -55,6 +55,7 @@ struct Run {
     std::string message;
 
     void work() {
+        catch_faults();
         auto worker = workers().take();
         for (size_t at = next++; at < order.size() && !failed; at = next++) {
             bool good = worker->run(launch, order[at], seed ^ (uint64_t(order[at]) + 1) * 0x9e3779b97f4a7c15u);
@@ -104,8 +105,6 @@ const Kernel* find_kernel(const char* name) {
 
 using namespace emulation;
 
-extern "C" {
-
 // As the Rust side declares it.
 struct radnet_emulation_launch_request {
     const char* kernel;
@@ -120,6 +119,65 @@ struct radnet_emulation_launch_request {
     uint32_t hopper;
     uint32_t threads;
 };
+
+namespace {
+
+constexpr size_t MAX_ARGUMENT_BYTES = 4096;
+
+// A launch with its own copy of the arguments.
+class Request {
+public:
+    Request(const radnet_emulation_launch_request& request, Predecessor* before) : request_(request), before_(before) {}
+
+    // What went wrong, or nothing.
+    std::string run() {
+        const Kernel* kernel = find_kernel(request_.kernel);
+        std::string name = std::string("kernel ") + request_.kernel + ": ";
+        if (kernel == nullptr || kernel->argument_bytes > MAX_ARGUMENT_BYTES) return name + "is not there, or has more than 4096 bytes of arguments";
+        std::memcpy(arguments_, request_.arguments, kernel->argument_bytes);
+        std::vector<Range> ranges = request_.memory->ranges();
+        Launch launch{kernel->name,
+                      kernel->enter,
+                      arguments_,
+                      {request_.grid[0], request_.grid[1], request_.grid[2]},
+                      request_.block,
+                      request_.cluster,
+                      request_.shared_bytes,
+                      request_.overlaps != 0,
+                      request_.hopper != 0,
+                      &ranges,
+                      before_};
+        std::string text = run_all(launch, request_.seed, request_.threads);
+        if (text.empty()) text = request_.memory->damage();
+        return text.empty() ? text : name + text;
+    }
+
+private:
+    const radnet_emulation_launch_request& request_;
+    Predecessor* before_;
+    alignas(64) unsigned char arguments_[MAX_ARGUMENT_BYTES];
+};
+
+class Overlapped : public Predecessor {
+public:
+    explicit Overlapped(Request& request) : request_(request) {}
+    std::string finish() override {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (!done_) message_ = request_.run();
+        done_ = true;
+        return message_;
+    }
+
+private:
+    std::mutex mutex_;
+    bool done_ = false;
+    std::string message_;
+    Request& request_;
+};
+
+}  // namespace
+
+extern "C" {
 
 Memory* radnet_emulation_memory_new() { return new (std::nothrow) Memory; }
 void radnet_emulation_memory_delete(Memory* memory) { delete memory; }
@@ -144,29 +202,18 @@ int radnet_emulation_kernel(const char* name, size_t* argument_bytes, uint32_t* 
     return 1;
 }
 
-// Runs a launch whose shape has been checked; 0 when all went well.
-int radnet_emulation_launch(const radnet_emulation_launch_request* request, char* message, size_t message_bytes) {
-    const Kernel* kernel = find_kernel(request->kernel);
-    if (kernel == nullptr) return 1;
-    alignas(64) unsigned char arguments[4096];
-    if (kernel->argument_bytes > sizeof arguments) {
-        write_message("an argument struct has at most 4096 bytes", message, message_bytes);
-        return 1;
+// Runs a launch whose shape has been checked, and `before`, which may be null and over which it may begin; 0 when all went well.
+int radnet_emulation_launch(const radnet_emulation_launch_request* request, const radnet_emulation_launch_request* before, char* message, size_t message_bytes) {
+    std::string text;
+    if (before == nullptr) {
+        text = Request(*request, nullptr).run();
+    } else {
+        Request earlier(*before, nullptr);
+        Overlapped overlapped(earlier);
+        text = Request(*request, &overlapped).run();
+        std::string failure = overlapped.finish();
+        if (!failure.empty()) text = failure;
     }
-    std::memcpy(arguments, request->arguments, kernel->argument_bytes);
-    std::vector<Range> ranges = request->memory->ranges();
-    Launch launch{kernel->name,
-                  kernel->enter,
-                  arguments,
-                  {request->grid[0], request->grid[1], request->grid[2]},
-                  request->block,
-                  request->cluster,
-                  request->shared_bytes,
-                  request->overlaps != 0,
-                  request->hopper != 0,
-                  &ranges};
-    std::string text = run_all(launch, request->seed, request->threads);
-    if (text.empty()) text = request->memory->damage();
     write_message(text, message, message_bytes);
     return text.empty() ? 0 : 1;
 }

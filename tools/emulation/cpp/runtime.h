@@ -13,6 +13,8 @@
 
 namespace emulation {
 
+class Predecessor;
+
 // What the host asks for.
 struct Launch {
     const char* kernel;
@@ -25,6 +27,7 @@ struct Launch {
     bool overlaps;
     bool hopper;  // compute capability 9.0 or later
     const std::vector<Range>* ranges;
+    Predecessor* before;  // none where nothing overlaps
 };
 
 // SplitMix64.
@@ -198,6 +201,18 @@ void check_products_at_exit(Fiber& fiber);
 void check_exit_from_warp(Fiber& fiber);
 void check_exit_from_block(Fiber& fiber);
 void check_exit_from_cluster(Fiber& fiber);
+
+// The launch before one that overlaps it: it runs when the later one first waits for it, or after it. What the later one does before that sees
+// memory as it was, as it may on a device.
+class Predecessor {
+public:
+    virtual ~Predecessor() = default;
+    // Runs it if it has not run; what went wrong, or nothing.
+    virtual std::string finish() = 0;
+};
+
+// Turns bad addresses in this thread's kernels into errors.
+void catch_faults();
 
 struct Kernel {
     const char* name;

@@ -33,7 +33,13 @@ bool in_cluster(const void* at, size_t bytes) {
 
 unsigned char* shared_memory() { return self().block->shared.base(); }
 
-void grid_dependency_wait() { worker->waited_for_previous = true; }
+void grid_dependency_wait() {
+    worker->waited_for_previous = true;
+    Predecessor* before = worker->launch().before;
+    if (before == nullptr) return;
+    std::string message = before->finish();
+    if (!message.empty()) worker->give_up(std::move(message));
+}
 
 // The destination is poison until the copy has been waited for.
 void copy_async(void* to, const void* from, bool valid, const Site& site) {

@@ -97,10 +97,13 @@ bool Worker::run(const Launch& launch, size_t index, uint64_t seed) {
         message_ = "the host has no memory for the threads of a cluster";
         return false;
     }
+    // A thread of another launch may be waiting for this one.
+    Worker* outer_worker = worker;
+    const Place* outer_place = place;
     worker = this;
     resume(scheduler_, schedule_.take(random_), false);
-    place = nullptr;
-    worker = nullptr;
+    place = outer_place;
+    worker = outer_worker;
     if (!message_.empty()) return false;
     if (live_ > 0) {
         describe_deadlock();

@@ -52,7 +52,12 @@ mod raw {
             bytes: usize,
         ) -> c_int;
         pub(super) fn radnet_emulation_kernel(name: *const c_char, argument_bytes: *mut usize, max_threads: *mut u32) -> c_int;
-        pub(super) fn radnet_emulation_launch(request: *const LaunchRequest, message: *mut c_char, bytes: usize) -> c_int;
+        pub(super) fn radnet_emulation_launch(
+            request: *const LaunchRequest,
+            before: *const LaunchRequest,
+            message: *mut c_char,
+            bytes: usize,
+        ) -> c_int;
     }
 }
 
@@ -78,7 +83,7 @@ mod raw {
     pub(super) unsafe fn radnet_emulation_kernel(_: *const c_char, _: *mut usize, _: *mut u32) -> c_int {
         0
     }
-    pub(super) unsafe fn radnet_emulation_launch(_: *const LaunchRequest, _: *mut c_char, _: usize) -> c_int {
+    pub(super) unsafe fn radnet_emulation_launch(_: *const LaunchRequest, _: *const LaunchRequest, _: *mut c_char, _: usize) -> c_int {
         1
     }
 }
@@ -143,14 +148,15 @@ pub(crate) fn kernel(name: &std::ffi::CStr) -> Option<(usize, u32)> {
     (found != 0).then_some((argument_bytes, max_threads))
 }
 
-/// Runs a launch to its end.
+/// Runs a launch to its end, and `before` when it first waits for it, or after it.
 ///
 /// # Safety
-/// The request's pointers are valid, its arguments are as long as the kernel's struct, and every address in them is valid for what the kernel
-/// does.
-pub(crate) unsafe fn launch(request: &LaunchRequest) -> std::result::Result<(), String> {
+/// The requests' pointers are valid, their arguments are as long as the kernels' structs, and every address in them is valid for what the kernels
+/// do.
+pub(crate) unsafe fn launch(request: &LaunchRequest, before: Option<&LaunchRequest>) -> std::result::Result<(), String> {
+    let before = before.map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: the caller's.
-    with_message(|text, bytes| unsafe { raw::radnet_emulation_launch(request, text, bytes) })
+    with_message(|text, bytes| unsafe { raw::radnet_emulation_launch(request, before, text, bytes) })
 }
 
 fn with_message(call: impl FnOnce(*mut std::ffi::c_char, usize) -> i32) -> std::result::Result<(), String> {

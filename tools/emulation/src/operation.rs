@@ -69,10 +69,8 @@ impl RecordedLaunch {
         Ok(Self { name, grid, block, cluster, shared_bytes, arguments, overlaps })
     }
 
-    /// # Safety
-    /// Every address in the arguments is valid for what the kernel does.
-    unsafe fn run(&self, shared: &Shared) -> Result<()> {
-        let request = LaunchRequest {
+    fn request(&self, shared: &Shared) -> LaunchRequest {
+        LaunchRequest {
             kernel: self.name.as_ptr(),
             arguments: self.arguments.as_ptr(),
             memory: shared.memory.raw(),
@@ -84,14 +82,34 @@ impl RecordedLaunch {
             overlaps: u32::from(self.overlaps),
             hopper: u32::from(shared.properties.compute_capability >= (9, 0)),
             threads: shared.threads,
-        };
+        }
+    }
+
+    /// Runs it, beginning before `before` where that is given.
+    ///
+    /// # Safety
+    /// Every address in the arguments is valid for what the kernels do.
+    unsafe fn run(&self, before: Option<&Self>, shared: &Shared) -> Result<()> {
+        let before = before.map(|before| before.request(shared));
         // SAFETY: the pointers are those of live values; the arguments' length was compared with the kernel's struct; their addresses are the
         // caller's.
-        unsafe { foreign::launch(&request) }.map_err(|why| failed(format!("kernel {}: {why}", self.name.to_string_lossy())))
+        unsafe { foreign::launch(&self.request(shared), before.as_ref()) }.map_err(failed)
     }
 }
 
 impl Operation {
+    /// Runs two launches of which the second may begin before the first has ended, as it may on a device that lets them overlap. None when these
+    /// two do not.
+    ///
+    /// # Safety
+    /// Every address that their arguments hold is valid for what the kernels do.
+    pub(crate) unsafe fn run_overlapped(first: &Self, second: &Self, shared: &Shared) -> Option<Result<()>> {
+        let (Self::Launch(first), Self::Launch(second)) = (first, second) else { return None };
+        let overlap = second.overlaps && shared.properties.compute_capability >= (9, 0) && shared.next_seed() >> 63 == 1;
+        // SAFETY: the caller's.
+        overlap.then(|| unsafe { second.run(Some(first), shared) })
+    }
+
     /// Does it.
     ///
     /// # Safety
@@ -99,7 +117,7 @@ impl Operation {
     pub(crate) unsafe fn run(&self, shared: &Shared) -> Result<()> {
         match *self {
             // SAFETY: the caller's.
-            Self::Launch(ref launch) => unsafe { launch.run(shared) },
+            Self::Launch(ref launch) => unsafe { launch.run(None, shared) },
             Self::Upload { to, from, bytes } => {
                 shared.check("an upload writes", to, bytes, Space::Global)?;
                 shared.check("an upload reads", from, bytes, Space::Pinned)?;

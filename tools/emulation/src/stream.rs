@@ -17,12 +17,16 @@ pub(crate) struct Pending {
 impl Pending {
     /// Does everything queued; after an error nothing runs any more, as in a lost context.
     pub(crate) fn finish(&mut self, shared: &Shared) {
-        for operation in std::mem::take(&mut self.operations) {
-            if self.error.is_some() {
-                return;
-            }
-            // SAFETY: whoever queued it promised that its addresses are valid until the stream is done, and it has not been until now.
-            self.error = unsafe { operation.run(shared) }.err();
+        let operations = std::mem::take(&mut self.operations);
+        let mut left = operations.as_slice();
+        while let [first, rest @ ..] = left
+            && self.error.is_none()
+        {
+            // SAFETY: whoever queued the two promised that their addresses are valid until the stream is done, and it has not been until now.
+            let overlapped = rest.first().and_then(|second| unsafe { Operation::run_overlapped(first, second, shared) });
+            left = if overlapped.is_some() { &rest[1..] } else { rest };
+            // SAFETY: as above.
+            self.error = overlapped.unwrap_or_else(|| unsafe { first.run(shared) }).err();
         }
     }
 }

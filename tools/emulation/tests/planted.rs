@@ -4,7 +4,7 @@
 mod support;
 
 use radnet_emulation::Options;
-use support::{Shape, device, ramp, run};
+use support::{Shape, device, ramp, run, run_overlapping};
 
 const SEEDS: std::ops::Range<u64> = 0..8;
 
@@ -14,6 +14,8 @@ const STAGE: Shape = Shape { kernel: "planted_stage", blocks: 1, threads: 128, c
 const TWO_GROUPS: Shape = Shape { kernel: "planted_two_groups", blocks: 1, threads: 32, cluster: 1, shared_bytes: 1024 };
 const CLUSTER: Shape = Shape { kernel: "planted_cluster", blocks: 4, threads: 64, cluster: 2, shared_bytes: 512 };
 const PRODUCT: Shape = Shape { kernel: "planted_product", blocks: 1, threads: 128, cluster: 1, shared_bytes: 272 };
+const FAULT: Shape = Shape { kernel: "planted_fault", blocks: 1, threads: 64, cluster: 1, shared_bytes: 0 };
+const OVERLAP: Shape = Shape { kernel: "planted_overlap", blocks: 4, threads: 64, cluster: 1, shared_bytes: 0 };
 
 /// What became of a run.
 enum Outcome {
@@ -148,4 +150,29 @@ fn compute_capability_8_0_has_neither_clusters_nor_asynchronous_products() {
     assert!(message(CLUSTER).contains("clusters need compute capability 9.0"));
     assert!(message(Shape { cluster: 1, ..CLUSTER }).contains("needs compute capability 9.0"));
     assert!(message(PRODUCT).contains("needs compute capability 9.0"));
+}
+
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(sanitized)))]
+fn what_would_end_the_process_ends_the_launch() {
+    let x = ramp(64);
+    is_right(FAULT, &x, &x);
+    is_refused(FAULT, 1, &x, &x, &["thread 5 of block (0, 0, 0): touches the address 0x40"]);
+    is_refused(FAULT, 2, &x, &x, &["thread 5 of block (0, 0, 0): uses more than"]);
+    is_refused(FAULT, 3, &x, &x, &["thread 5 of block (0, 0, 0): divides by zero"]);
+}
+
+#[test]
+fn a_launch_that_overlaps_another_sees_what_it_wrote_only_after_the_wait() {
+    let x = ramp(256);
+    let expected: Vec<f32> = x.iter().map(|x| x + 4.0).collect();
+    let results = |bug| {
+        SEEDS.map_while(move |seed| {
+            device(Options::hopper().with_seed(seed)).map(|gpu| run_overlapping(&gpu, OVERLAP, &[0, 0, bug, 0], &ramp(256)))
+        })
+    };
+    assert!(results(0).all(|y| y.is_ok_and(|y| y == expected)));
+    let early: Vec<_> = results(1).collect();
+    assert!(early.is_empty() || early.iter().any(|y| y.as_ref().is_ok_and(|y| *y != expected)), "an early read goes unnoticed");
+    assert!(results(2).all(|y| y.is_err_and(|error| error.message.contains("no thread calls grid_dependency_wait"))));
 }

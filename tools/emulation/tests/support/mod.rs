@@ -30,23 +30,37 @@ pub(crate) fn device(options: Options) -> Option<Arc<dyn Gpu>> {
 
 /// Runs a planted kernel on `x`; `y` has `outputs` floats.
 pub(crate) fn run(gpu: &Arc<dyn Gpu>, shape: Shape, bug: i32, x: &[f32], outputs: usize) -> Result<Vec<f32>, GpuError> {
+    run_launches(gpu, shape, &[bug], x, outputs)
+}
+
+/// Runs a planted kernel once for each of `bugs`; each launch may overlap the one before it and takes its results, of as many floats as `x` has.
+pub(crate) fn run_overlapping(gpu: &Arc<dyn Gpu>, shape: Shape, bugs: &[i32], x: &[f32]) -> Result<Vec<f32>, GpuError> {
+    run_launches(gpu, shape, bugs, x, x.len())
+}
+
+fn run_launches(gpu: &Arc<dyn Gpu>, shape: Shape, bugs: &[i32], x: &[f32], outputs: usize) -> Result<Vec<f32>, GpuError> {
     let mut queue = Queue::new(gpu)?;
-    let (from, to) = (DeviceMemory::new(gpu, 4 * x.len())?, DeviceMemory::new(gpu, 4 * outputs)?);
+    let from = DeviceMemory::new(gpu, 4 * x.len())?;
+    let results = bugs.iter().map(|_| DeviceMemory::new(gpu, 4 * outputs)).collect::<Result<Vec<_>, _>>()?;
     let (sent, back) = (queue.pinned(4 * x.len())?, queue.pinned(4 * outputs)?);
     sent.write_floats(&mut queue.finish()?)?.copy_from_slice(x);
     queue.upload(from.all(), &sent, 0)?;
-    let arguments = Arguments { x: from.all().address(), y: to.all().address(), bug, n: x.len() as i32 };
-    launch(&mut queue, shape, &arguments)?;
-    queue.download(&back, 0, to.all())?;
+    let mut source = &from;
+    for (&bug, result) in bugs.iter().zip(&results) {
+        let arguments = Arguments { x: source.all().address(), y: result.all().address(), bug, n: x.len() as i32 };
+        launch(&mut queue, shape, &arguments, bugs.len() > 1)?;
+        source = result;
+    }
+    queue.download(&back, 0, source.all())?;
     let result = back.read_floats(&queue.finish()?)?.to_vec();
     Ok(result)
 }
 
-fn launch(queue: &mut Queue, shape: Shape, arguments: &Arguments) -> Result<(), GpuError> {
+fn launch(queue: &mut Queue, shape: Shape, arguments: &Arguments, overlaps: bool) -> Result<(), GpuError> {
     let Shape { kernel, blocks, threads, cluster, shared_bytes } = shape;
     // SAFETY: `Arguments` is plain data without padding.
     let bytes = unsafe { std::slice::from_raw_parts(std::ptr::from_ref(arguments).cast::<u8>(), size_of::<Arguments>()) };
-    let launch = Launch { kernel, grid: [blocks, 1, 1], block: threads, cluster, shared_bytes, arguments: bytes, overlaps: false };
+    let launch = Launch { kernel, grid: [blocks, 1, 1], block: threads, cluster, shared_bytes, arguments: bytes, overlaps };
     // SAFETY: the struct is the planted kernels' own and its memory lives until the caller has waited.
     unsafe { queue.stream().launch(&launch) }
 }
