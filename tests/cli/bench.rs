@@ -64,6 +64,8 @@ fn figures_have_the_contracts_keys() {
         for key in ["name", "median_ms", "gflop", "mbyte", "roof_pct"] {
             assert!(parts.iter().all(|p| p.get(key).is_some()), "{key}");
         }
+        let under = |p: &serde_json::Value| p["roof_pct"].as_f64().is_some_and(|share| share > 0.0);
+        assert!(parts.iter().filter(|p| p["gflop"].as_f64() > Some(0.0)).all(under), "{parts:?}");
         let trace: serde_json::Value = serde_json::from_str(&scene.text("trace.json")).unwrap();
         let scans = trace["traceEvents"].as_array().unwrap().iter().filter(|e| e["ph"] == "X" && e["tid"] == 1).count();
         assert_eq!(scans, 3);
@@ -79,4 +81,21 @@ fn text_is_for_people() {
     }
     let said = scene.bench(&["--device", "cuda:999", "--slices", "1", "--size", "64", "--reps", "1"]).exit(1);
     assert!(said.stdout.is_empty() && said.stderr.contains("cuda:999"));
+}
+
+/// Two measurements side by side; what is none of them is refused by name.
+#[test]
+fn measurements_are_compared() {
+    let scene = Scene::new(1);
+    for (slices, file) in [("1", "one.json"), ("2", "two.json")] {
+        scene.bench(&["--model", "model.safetensors", "--slices", slices, "--warmup", "0", "--reps", "1", "--json", file]).exit(0);
+    }
+    let said = scene.bench(&["--compare", "one.json", "two.json"]).exit(0);
+    for words in ["median ms", "stem", "before / after", "slices 1 before, 2 after"] {
+        assert!(said.stdout.contains(words), "{words} in {}", said.stdout);
+    }
+    let document = scene.bench(&["--compare", "one.json", "one.json", "--json", "-"]).exit(0).json();
+    assert_eq!((&document["figures"][0]["ratio"], &document["differences"]), (&1.0.into(), &serde_json::json!([])));
+    let said = scene.bench(&["--compare", "one.json", "model.safetensors"]).exit(1);
+    assert!(said.stderr.contains("model.safetensors") && said.stderr.contains("not a measurement"), "{}", said.stderr);
 }

@@ -14,6 +14,7 @@ pub mod layout;
 pub mod math;
 mod prologue;
 pub mod recurrent;
+pub mod roof;
 pub mod segmentation;
 pub mod spans;
 pub mod stem;

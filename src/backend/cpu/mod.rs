@@ -7,12 +7,14 @@ mod arena;
 mod pack;
 mod planar;
 mod program;
+mod roof;
 mod sequence;
 mod session;
 mod stages;
 mod store;
 mod tiers;
 
+pub use roof::Roof;
 pub use tiers::{Tier, kernels, tiers};
 
 use super::{Backend, BackendInfo, BackendSession, ScanMaps, StageTime};

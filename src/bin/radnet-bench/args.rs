@@ -59,6 +59,9 @@ pub(crate) struct Arguments {
     /// Add a table of stages to the text; a GPU measures them in further repetitions, kernel by kernel
     #[arg(long)]
     pub(crate) stages: bool,
+    /// Time nothing: put two documents of --json side by side
+    #[arg(long, num_args = 2, value_names = ["BEFORE.json", "AFTER.json"], conflicts_with_all = ["model", "arch", "trace", "stages"])]
+    pub(crate) compare: Option<Vec<PathBuf>>,
 }
 
 /// What the slices show.

@@ -1,6 +1,7 @@
 //! `radnet-bench`: how long one scan takes, and where the time goes.
 
 mod args;
+mod compare;
 #[allow(dead_code, reason = "shared with radnet, which uses all of it")]
 #[path = "../shared/console.rs"]
 mod console;
@@ -15,7 +16,8 @@ mod trace;
 
 use args::{Arguments, Setup};
 use clap::{CommandFactory, Parser};
-use console::{Output, complain};
+use compare::Comparison;
+use console::{Output, Paint, complain};
 use environment::Environment;
 use measure::Measurement;
 use radnet::Result;
@@ -28,12 +30,21 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let environment = Environment::read();
     let mut output = Output::new(environment.plain);
+    if let Some([before, after]) = arguments.compare.as_deref() {
+        let done = Comparison::read(before, after)
+            .and_then(|comparison| show(&arguments, &comparison, |paint| comparison.text(paint), &mut output));
+        return ended(done, &output);
+    }
     let setup = match Setup::new(&arguments) {
         Ok(setup) => setup,
         Err(args::Refusal::Usage(message)) => Arguments::command().error(clap::error::ErrorKind::ValueValidation, message).exit(),
         Err(args::Refusal::Failed(error)) => return failed(&error),
     };
-    match bench(&arguments, setup, &environment, &mut output) {
+    ended(bench(&arguments, setup, &environment, &mut output), &output)
+}
+
+fn ended(done: Result<()>, output: &Output) -> ExitCode {
+    match done {
         Ok(()) if !output.failed() => ExitCode::SUCCESS,
         Ok(()) => ExitCode::FAILURE,
         Err(error) => failed(&error),
@@ -50,17 +61,21 @@ fn bench(arguments: &Arguments, setup: Setup, environment: &Environment, output:
     files.iter().flatten().try_for_each(|path| atomic::check_writable(path))?;
     let measurement = Measurement::take(arguments, setup, environment)?;
     let summary = Summary::new(arguments, &measurement);
-    match &arguments.json {
-        Some(path) if path.as_os_str() == "-" => output.write(&to_json(&summary)?),
-        Some(path) => {
-            atomic::write(path, &to_json(&summary)?)?;
-            let text = summary.text(arguments.stages, output.paint());
-            output.write(text.as_bytes());
-        }
-        None => {
-            let text = summary.text(arguments.stages, output.paint());
-            output.write(text.as_bytes());
-        }
-    }
+    show(arguments, &summary, |paint| summary.text(arguments.stages, paint), output)?;
     arguments.trace.as_deref().map_or(Ok(()), |path: &Path| atomic::write(path, &trace::chrome(&measurement)?))
+}
+
+/// The document where `--json` wants it, and the text unless the document went to standard output.
+fn show(arguments: &Arguments, document: &impl serde::Serialize, text: impl Fn(Paint) -> String, output: &mut Output) -> Result<()> {
+    match &arguments.json {
+        Some(path) if path.as_os_str() == "-" => {
+            output.write(&to_json(document)?);
+            return Ok(());
+        }
+        Some(path) => atomic::write(path, &to_json(document)?)?,
+        None => {}
+    }
+    let text = text(output.paint());
+    output.write(text.as_bytes());
+    Ok(())
 }

@@ -4,6 +4,8 @@ use crate::args::{Arguments, Setup};
 use crate::console::tell_fallback;
 use crate::environment::Environment;
 use crate::input::Scan;
+use crate::rss;
+use radnet::backend::cpu::Roof;
 use radnet::backend::cuda::devices;
 use radnet::backend::{BackendInfo, StageTime};
 use radnet::engine::{Device, Engine, EngineBuilder};
@@ -40,6 +42,10 @@ pub(crate) struct Measurement {
     pub(crate) info: BackendInfo,
     pub(crate) load_ms: f64,
     pub(crate) first_result_ms: f64,
+    /// Before anything but the scans was measured.
+    pub(crate) peak_rss_mb: Option<f64>,
+    /// Of a processor.
+    pub(crate) roof: Option<Roof>,
     pub(crate) repetitions: Vec<Repetition>,
     /// What each step of the network cost, scan by scan.
     pub(crate) steps: Vec<Vec<StageTime>>,
@@ -65,9 +71,10 @@ impl Measurement {
         let scan = Scan::new(arguments.input, arguments.from, arguments.slices, &model.config.input)?;
         let card = Card::new(ModelInfo::default(), &model.config, &model.network);
         let network = model.network.clone();
-        let again = (arguments.stages && may_be_gpu(arguments, environment)).then(|| model.clone());
+        let gpu = may_be_gpu(arguments, environment);
+        let again = (arguments.stages && gpu).then(|| model.clone());
         let start = Instant::now();
-        let engine = builder(model, arguments, environment).measure(again.is_none()).build()?;
+        let engine = builder(model, arguments, environment).measure(!gpu).build()?;
         tell_fallback(&engine);
         let mut session = engine.session()?;
         let load = read + start.elapsed();
@@ -87,12 +94,14 @@ impl Measurement {
             steps.push(engine.stage_times());
         }
         let info = engine.info();
+        let peak_rss_mb = rss::peak_mb();
         drop(session);
+        let roof = (info.device == "cpu").then(|| Roof::measure(engine.pool(), &info.isa)).transpose()?;
         drop(engine);
         if let Some(model) = again {
             steps = step_by_step(builder(model, arguments, environment), arguments, &scan)?;
         }
-        Ok(Self { name, card, network, info, load_ms: milliseconds(load), first_result_ms, repetitions, steps })
+        Ok(Self { name, card, network, info, load_ms: milliseconds(load), first_result_ms, peak_rss_mb, roof, repetitions, steps })
     }
 }
 

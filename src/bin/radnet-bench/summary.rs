@@ -3,10 +3,10 @@
 use crate::args::{Arguments, From};
 use crate::console::{Emphasis, Paint};
 use crate::measure::Measurement;
-use crate::rss;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use radnet::backend::StageTime;
+use radnet::backend::cpu::Roof;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -43,6 +43,17 @@ pub(crate) struct Summary {
     gflop_per_s: f64,
     /// `stages` layer by layer.
     steps: Vec<Stage>,
+    /// What all threads together can do at most, measured after the repetitions; null on a GPU.
+    roof: Option<RoofFigures>,
+}
+
+/// The roofs of a processor.
+#[derive(serde::Serialize)]
+struct RoofFigures {
+    /// Fused multiply-adds in registers.
+    gflop_per_s: f64,
+    /// Reading memory.
+    gbyte_per_s: f64,
 }
 
 /// One part of a scan.
@@ -55,7 +66,8 @@ struct Stage {
     gflop: f64,
     /// Activations and weights that it has to move at the least, in 10⁶ bytes.
     mbyte: f64,
-    /// Null: this program does not measure the machine's roof.
+    /// The least time that the measured roofs of this machine allow a direct convolution, in % of the stage's; above 100 where fewer
+    /// operations do the same. Null on a GPU, and where there is nothing to count.
     roof_pct: Option<f64>,
 }
 
@@ -78,7 +90,7 @@ impl Summary {
             isa: m.info.isa.clone(),
             precision: m.info.precision.clone(),
             threads: m.info.threads,
-            peak_rss_mb: rss::peak_mb(),
+            peak_rss_mb: m.peak_rss_mb,
             load_ms: m.load_ms,
             first_result_ms: m.first_result_ms,
             stages: grouped(arguments, m),
@@ -93,7 +105,20 @@ impl Summary {
             gflop,
             gflop_per_s: gflop / (median_ms / 1e3),
             steps: steps(m, |name| name),
+            roof: None,
         }
+        .under(m.roof)
+    }
+
+    /// Compares every stage with the roofs of the processor.
+    fn under(mut self, roof: Option<Roof>) -> Self {
+        let Some(roof) = roof else { return self };
+        for stage in self.stages.iter_mut().chain(&mut self.steps) {
+            let share = 100.0 * roof.least_ms(stage.gflop, stage.mbyte) / stage.median_ms;
+            stage.roof_pct = Some(share).filter(|s| s.is_finite() && stage.gflop > 0.0);
+        }
+        self.roof = Some(RoofFigures { gflop_per_s: roof.gflop_per_s, gbyte_per_s: roof.gbyte_per_s });
+        self
     }
 
     /// For a person.
@@ -135,13 +160,16 @@ impl Summary {
         let _ = writeln!(text, "  load {:.1} ms   first result after {:.1} ms   peak memory {rss}", self.load_ms, self.first_result_ms);
         if with_stages {
             text.push_str(&self.stage_table());
+            if let Some(RoofFigures { gflop_per_s, gbyte_per_s }) = self.roof {
+                let _ = writeln!(text, "  roofs measured: {gflop_per_s:.0} GFLOP/s, {gbyte_per_s:.1} GB/s");
+            }
         }
         text
     }
 
     fn stage_table(&self) -> String {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_header(["stage", "median ms", "share", "GFLOP", "GFLOP/s", "MB"]);
+        table.load_preset(presets::NOTHING).set_header(["stage", "median ms", "share", "GFLOP", "GFLOP/s", "MB", "of roof"]);
         for stage in &self.stages {
             let rate =
                 if stage.gflop > 0.0 && stage.median_ms > 0.0 { format!("{:.1}", stage.gflop / stage.median_ms * 1e3) } else { "-".into() };
@@ -152,6 +180,7 @@ impl Summary {
                 format!("{:.2}", stage.gflop),
                 rate,
                 format!("{:.1}", stage.mbyte),
+                stage.roof_pct.map_or("-".into(), |share| format!("{share:.0} %")),
             ]);
         }
         for column in table.column_iter_mut().skip(1) {
