@@ -110,7 +110,7 @@ struct Wgmma;
 #define RADNET_D2 "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
 #define RADNET_D3 "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 // `names` are d's operands in the text, `tail` those of a, b and the predicate's source.
-#define RADNET_WGMMA(T, N, names, tail, predicate, ...)                                                                                 \
+#define RADNET_WGMMA_ONE(T, N, names, tail, predicate, ...)                                                                                 \
     template <>                                                                                                                           \
     struct Wgmma<T, N> {                                                                                                                  \
         static DEVICE void run(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int accumulate) {                                   \
@@ -120,7 +120,7 @@ struct Wgmma;
                          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));                                          \
         }                                                                                                                                 \
     };
-#define RADNET_WGMMA_BOTH(N, ...) RADNET_WGMMA(f16, N, __VA_ARGS__) RADNET_WGMMA(bf16, N, __VA_ARGS__)
+#define RADNET_WGMMA_BOTH(N, ...) RADNET_WGMMA_ONE(f16, N, __VA_ARGS__) RADNET_WGMMA_ONE(bf16, N, __VA_ARGS__)
 RADNET_WGMMA_BOTH(8, "%0, %1, %2, %3", "{%4, %5, %6, %7}, %8", "%9", RADNET_F4(0))
 RADNET_WGMMA_BOTH(16, "%0, %1, %2, %3, %4, %5, %6, %7", "{%8, %9, %10, %11}, %12", "%13", RADNET_F4(0), RADNET_F4(4))
 RADNET_WGMMA_BOTH(32, RADNET_D0, "{%16, %17, %18, %19}, %20", "%21", RADNET_F16(0))
@@ -128,7 +128,7 @@ RADNET_WGMMA_BOTH(64, RADNET_D0 ", " RADNET_D1, "{%32, %33, %34, %35}, %36", "%3
 RADNET_WGMMA_BOTH(96, RADNET_D0 ", " RADNET_D1 ", " RADNET_D2, "{%48, %49, %50, %51}, %52", "%53", RADNET_F16(0), RADNET_F16(16), RADNET_F16(32))
 RADNET_WGMMA_BOTH(128, RADNET_D0 ", " RADNET_D1 ", " RADNET_D2 ", " RADNET_D3, "{%64, %65, %66, %67}, %68", "%69", RADNET_F16(0), RADNET_F16(16), RADNET_F16(32), RADNET_F16(48))
 #undef RADNET_WGMMA_BOTH
-#undef RADNET_WGMMA
+#undef RADNET_WGMMA_ONE
 #undef RADNET_D0
 #undef RADNET_D1
 #undef RADNET_D2

@@ -9,6 +9,10 @@ const THREADS: u32 = 256;
 const VECTORS_PER_BLOCK: usize = 4 * THREADS as usize;
 /// Independent sums of a warp in `roof_mma`.
 const SUMS: u64 = 8;
+/// Products of a warpgroup in an iteration of `roof_wgmma`, each of 64×128×16, into 64 sums of a thread.
+const PRODUCTS: u64 = 16;
+/// Shared memory of `roof_wgmma`: 128×64 elements.
+const GROUP_SHARED_BYTES: u32 = 128 * 64 * 2;
 /// Blocks that a multiprocessor multiplies in at once.
 const BLOCKS: u32 = 2;
 /// What a and b of the products hold: small powers of two, so that every sum is exact.
@@ -58,6 +62,8 @@ pub fn copy(stream: &mut dyn Stream, from: Span<'_>, to: Span<'_>) -> Result<()>
 pub struct Multiplication {
     /// f16 or bf16.
     pub element: Element,
+    /// By the asynchronous products of compute capability 9.0 instead of those of a warp.
+    pub asynchronous: bool,
     /// Products into every sum.
     pub iterations: u32,
     /// Blocks; [`Multiplication::filling`] knows how many fill a device.
@@ -65,9 +71,10 @@ pub struct Multiplication {
 }
 
 impl Multiplication {
-    /// One that keeps every multiprocessor busy.
+    /// One that keeps every multiprocessor busy, by the fastest products that the device has.
     pub fn filling(device: &GpuProperties, element: Element, iterations: u32) -> Self {
-        Self { element, iterations, blocks: BLOCKS * device.multiprocessors }
+        let asynchronous = device.compute_capability == (9, 0);
+        Self { element, asynchronous, iterations, blocks: BLOCKS * device.multiprocessors }
     }
 
     /// Bytes of its results: a float32 per thread.
@@ -78,12 +85,14 @@ impl Multiplication {
     /// Multiplications and additions.
     pub fn flop(&self) -> u64 {
         let warps = u64::from(self.blocks) * u64::from(THREADS / 32);
-        warps * u64::from(self.iterations) * SUMS * 2 * 16 * 8 * 16
+        let of_a_warp = if self.asynchronous { PRODUCTS * 2 * 64 * 128 * 16 / 4 } else { SUMS * 2 * 16 * 8 * 16 };
+        warps * u64::from(self.iterations) * of_a_warp
     }
 
     /// What every result is, exactly while it is below 2²⁴.
     pub fn result(&self) -> f64 {
-        (SUMS * 4 * 16) as f64 * f64::from(self.iterations) * FACTORS[0] * FACTORS[1]
+        let products = if self.asynchronous { 64 * PRODUCTS * 16 } else { SUMS * 4 * 16 };
+        products as f64 * f64::from(self.iterations) * FACTORS[0] * FACTORS[1]
     }
 }
 
@@ -92,10 +101,12 @@ impl Multiplication {
 /// # Errors
 /// `Failed` when `out` is shorter than its results or the element is float32, or from the launch.
 pub fn multiply(stream: &mut dyn Stream, work: &Multiplication, out: Span<'_>) -> Result<()> {
-    let kernel = match work.element {
-        Element::F16 => "roof_mma_f16",
-        Element::Bf16 => "roof_mma_bf16",
-        Element::F32 => return Err(GpuError::new(GpuErrorKind::Failed, "tensor cores do not multiply float32")),
+    let kernel = match (work.element, work.asynchronous) {
+        (Element::F16, false) => "roof_mma_f16",
+        (Element::Bf16, false) => "roof_mma_bf16",
+        (Element::F16, true) => "roof_wgmma_f16",
+        (Element::Bf16, true) => "roof_wgmma_bf16",
+        (Element::F32, _) => return Err(GpuError::new(GpuErrorKind::Failed, "tensor cores do not multiply float32")),
     };
     let pair = |value: f64| {
         let mut bytes = Vec::with_capacity(4);
@@ -103,9 +114,10 @@ pub fn multiply(stream: &mut dyn Stream, work: &Multiplication, out: Span<'_>) -
         u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
     };
     let [a, b] = FACTORS.map(pair);
+    let shared_bytes = if work.asynchronous { GROUP_SHARED_BYTES } else { 0 };
     let out = address(out, work.bytes(), "the results of a multiplication")?;
     let arguments = MultiplyArguments { out, iterations: work.iterations, a, b, unused: 0 };
-    let geometry = Geometry { grid: [work.blocks, 1, 1], block: THREADS, cluster: 1, shared_bytes: 0 };
+    let geometry = Geometry { grid: [work.blocks, 1, 1], block: THREADS, cluster: 1, shared_bytes };
     // SAFETY: every thread of the grid writes one float, for which `out` was checked; the caller keeps the memory behind it until the stream
     // is done.
     unsafe { launch(stream, kernel, geometry, &arguments) }

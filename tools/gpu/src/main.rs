@@ -35,6 +35,12 @@ enum Task {
         #[arg(long, value_name = "N", default_value_t = 0)]
         from: usize,
     },
+    /// Adds what run.sh has put beside results.json, and writes RESULTS.md again
+    Finish {
+        /// Where results.json is
+        #[arg(long, value_name = "DIR", default_value = "benches/gpu")]
+        out: PathBuf,
+    },
     /// One scan through a model from the start of the process, and nothing else
     First {
         /// Which GPU
@@ -56,6 +62,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Run { options } => run::run(&options),
         Task::Check { device, family, from } => checks::check(device, family.as_deref(), from),
+        Task::Finish { out } => report::finish(&out),
         Task::First { device, model } => starts::first(device, &model),
         Task::Launches { out } => launches::list(&launches::SIZES, &launches::SLICES).and_then(|list| report::write_json(&out, &list)),
     };

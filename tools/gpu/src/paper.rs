@@ -1,7 +1,7 @@
-//! A GPU on paper: it takes every launch, notes its shape, and computes nothing. What a model's launches need of a device can so be listed on
+//! A GPU on paper: it takes every launch that a device with its properties would take, notes its shape, and computes nothing. What a model's launches need of a device can so be listed on
 //! a machine that has none.
 
-use radnet_kernels::cuda::{Gpu, GpuProperties, Graph, Launch, Stream};
+use radnet_kernels::cuda::{Gpu, GpuError, GpuErrorKind, GpuProperties, Graph, Launch, Stream};
 use serde::Serialize;
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
@@ -85,13 +85,37 @@ impl Gpu for Paper {
     }
 
     fn stream(&self) -> Result<Box<dyn Stream>> {
-        Ok(Box::new(Note { noted: Arc::clone(&self.noted) }))
+        Ok(Box::new(Note { noted: Arc::clone(&self.noted), properties: self.properties.clone() }))
     }
 }
 
 /// Takes down launches.
 struct Note {
     noted: Noted,
+    properties: GpuProperties,
+}
+
+/// Threads that a block, and blocks that a cluster, may have on any device.
+const MOST_THREADS: u32 = 1024;
+const MOST_BLOCKS_OF_A_CLUSTER: u32 = 8;
+
+/// What a device would refuse, as far as its properties tell.
+fn refusal(launch: &Launch<'_>, device: &GpuProperties) -> Option<String> {
+    let Launch { kernel, grid, block, cluster, shared_bytes, .. } = launch;
+    if *block == 0 || *block > MOST_THREADS || !block.is_multiple_of(32) {
+        return Some(format!("{kernel}: a block of {block} threads"));
+    }
+    if *shared_bytes > device.shared_bytes_per_block {
+        return Some(format!("{kernel}: {shared_bytes} bytes of shared memory of {}", device.shared_bytes_per_block));
+    }
+    if grid.contains(&0) || grid[1].max(grid[2]) > 65_535 {
+        return Some(format!("{kernel}: a grid of {grid:?} blocks"));
+    }
+    let clusters = device.compute_capability >= (9, 0);
+    if *cluster == 0 || *cluster > MOST_BLOCKS_OF_A_CLUSTER || (*cluster > 1 && !(clusters && grid[0].is_multiple_of(*cluster))) {
+        return Some(format!("{kernel}: clusters of {cluster} of {} blocks on {}", grid[0], device.name));
+    }
+    None
 }
 
 #[derive(Debug)]
@@ -105,6 +129,9 @@ impl Graph for Nothing {
 
 impl Stream for Note {
     unsafe fn launch(&mut self, launch: &Launch<'_>) -> Result<()> {
+        if let Some(message) = refusal(launch, &self.properties) {
+            return Err(GpuError::new(GpuErrorKind::Failed, message));
+        }
         let mut noted = lock(&self.noted);
         let largest = noted.entry(launch.kernel).or_default();
         largest.block = largest.block.max(launch.block);

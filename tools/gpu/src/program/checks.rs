@@ -36,20 +36,19 @@ impl Outcome {
 }
 
 /// A case may take this long, its worker's start included.
-const CASE: Duration = Duration::from_secs(60);
+pub(crate) const CASE: Duration = Duration::from_secs(60);
 /// Workers that may die before the rest is given up.
 const MOST_WORKERS: usize = 40;
 
 /// Runs every case in worker processes.
-pub(crate) fn supervise(program: &Path, device: usize) -> Result<Vec<Outcome>, String> {
-    let cases = suite::all();
+pub(crate) fn supervise(program: &Path, device: usize, cases: &[Case], limit: Duration) -> Result<Vec<Outcome>, String> {
     let mut outcomes: Vec<Outcome> = Vec::new();
     for _ in 0..MOST_WORKERS {
         let from = outcomes.len();
         let Some(case) = cases.get(from) else { return Ok(outcomes) };
         let mut worker = Worker::start(program, device, from)?;
         while outcomes.len() < cases.len() {
-            match worker.next() {
+            match worker.next(limit) {
                 Ok(outcome) => outcomes.push(outcome),
                 // A worker that found the device lost has reported its last case already.
                 Err(_) if outcomes.len() > from && outcomes[outcomes.len() - 1].failure.is_some() => break,
@@ -92,10 +91,10 @@ impl Worker {
     }
 
     /// The next case's outcome, or how the worker ended.
-    fn next(&mut self) -> Result<Outcome, String> {
-        match self.lines.recv_timeout(CASE) {
+    fn next(&mut self, limit: Duration) -> Result<Outcome, String> {
+        match self.lines.recv_timeout(limit) {
             Ok(line) => serde_json::from_str(&line).map_err(|error| format!("the worker wrote '{line}': {error}")),
-            Err(RecvTimeoutError::Timeout) => Err(format!("no result within {} s", CASE.as_secs())),
+            Err(RecvTimeoutError::Timeout) => Err(format!("no result within {limit:?}")),
             Err(RecvTimeoutError::Disconnected) => {
                 let ended = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
                 Err(format!("its process ended with {ended}"))
@@ -149,5 +148,35 @@ fn outcome(gpu: &Arc<dyn Gpu>, index: usize, case: &Case) -> Outcome {
             failure: None,
         },
         Err(failure) => Outcome { milliseconds, ..Outcome::failed(index, case, failure) },
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A worker that dies, and one that hangs, each cost the case that they were at, and nothing else.
+    #[test]
+    fn the_checks_go_on_behind_a_dead_worker() {
+        let case = |name: &str| Case::new("made up", name, |_| Ok(suite::Checked::exact(1)));
+        let cases = ["good", "dies", "hangs", "wrong", "good again"].map(case);
+        let line = |index: usize, failure: Option<&str>| {
+            let outcome = Outcome { failure: failure.map(str::to_owned), ..Outcome::failed(index, &cases[index], String::new()) };
+            serde_json::to_string(&outcome).unwrap()
+        };
+        let script = format!(
+            "#!/bin/sh\ncase $5 in\n0) echo '{}'; exit 9;;\n2) exec sleep 60;;\n3) echo '{}'; echo '{}';;\nesac\n",
+            line(0, None),
+            line(3, Some("too large")),
+            line(4, None)
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let worker = folder.path().join("worker");
+        std::fs::write(&worker, script).unwrap();
+        std::fs::set_permissions(&worker, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let outcomes = supervise(&worker, 0, &cases, Duration::from_secs(2)).unwrap();
+        let failures: Vec<_> = outcomes.iter().map(|outcome| outcome.failure.as_deref().unwrap_or("")).collect();
+        assert_eq!(failures, ["", "its process ended with exit status: 9", "no result within 2s", "too large", ""]);
     }
 }

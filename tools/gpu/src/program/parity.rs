@@ -9,7 +9,7 @@ use radnet::preprocess::HuStack;
 use radnet::{Device, Engine, Precision, Prediction, Unobserved};
 use radnet_gpu::launches::PRECISIONS;
 use radnet_kernels::cuda::Gpu;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// |Δp| of fp16 and bf16, and of their maps.
@@ -20,10 +20,10 @@ const SINGLE: f64 = 1e-4;
 const LOGIT: f64 = 1e-3;
 
 /// One fixture in one precision.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Comparison {
     pub(crate) fixture: String,
-    pub(crate) precision: &'static str,
+    pub(crate) precision: String,
     pub(crate) slices: usize,
     /// Largest |Δp| of a slice.
     pub(crate) probability: f64,
@@ -77,7 +77,7 @@ fn comparison(fixture: &Fixture, precision: Precision, (host, device): (&Predict
     };
     Comparison {
         fixture: fixture.name.clone(),
-        precision: precision.name(),
+        precision: precision.name().to_owned(),
         slices: device.slices.len(),
         probability,
         logit,

@@ -2,20 +2,20 @@
 
 use radnet_kernels::cuda::roofs::{Multiplication, copy, multiply};
 use radnet_kernels::cuda::{DeviceMemory, Element, Gpu, Queue};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What a device can do at most.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Roofs {
     /// Bytes read and written a second, in 10⁹, by a kernel that copies far more than the caches hold.
     pub(crate) copy_gbs: f64,
-    /// 10¹² FLOP a second of `mma.sync` in fp16 from registers. On sm_90a `wgmma` can do more.
-    pub(crate) mma_tflops: f64,
+    /// 10¹² FLOP a second in fp16 on tensor cores: by `wgmma` on compute capability 9.0, elsewhere by `mma.sync` from registers.
+    pub(crate) tensor_tflops: f64,
 }
 
 const COPIED: usize = 1 << 30;
-const ITERATIONS: u32 = 20_000;
+const ITERATIONS: u32 = 4_000;
 const REPETITIONS: usize = 10;
 
 impl Roofs {
@@ -29,12 +29,12 @@ impl Roofs {
         let work = Multiplication::filling(gpu.properties(), Element::F16, ITERATIONS);
         let out = DeviceMemory::new(gpu, work.bytes()).map_err(words)?;
         let multiply_ms = best(&mut queue, |queue| multiply(queue.stream(), &work, out.all()).map_err(words))?;
-        Ok(Self { copy_gbs: 2.0 * COPIED as f64 / copy_ms / 1e6, mma_tflops: work.flop() as f64 / multiply_ms / 1e9 })
+        Ok(Self { copy_gbs: 2.0 * COPIED as f64 / copy_ms / 1e6, tensor_tflops: work.flop() as f64 / multiply_ms / 1e9 })
     }
 
     /// The least milliseconds for this much work, whichever roof is lower.
     pub(crate) fn floor_ms(&self, flop: f64, bytes: f64) -> f64 {
-        (flop / self.mma_tflops / 1e9).max(bytes / self.copy_gbs / 1e6)
+        (flop / self.tensor_tflops / 1e9).max(bytes / self.copy_gbs / 1e6)
     }
 }
 

@@ -1,10 +1,11 @@
 //! The whole programme, in the order in which one part trusts the other: kernels, then the network, then its times.
 
-use super::report::{self, Report};
+use super::report::Report;
 use super::roofs::Roofs;
-use super::{checks, fixtures, parity, starts, table, times};
+use super::{checks, fixtures, parity, starts, times};
 use clap::{Args, ValueEnum};
 use radnet::backend::cuda::devices;
+use radnet_gpu::suite;
 use radnet_kernels::cuda::Gpu;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,9 +26,6 @@ pub(crate) struct Options {
     /// Only these parts
     #[arg(long, value_enum, value_delimiter = ',', default_value = "checks,parity,times")]
     only: Vec<Part>,
-    /// Lines of JSON that peers.py wrote in this run
-    #[arg(long, value_name = "FILE")]
-    peers: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -52,7 +50,9 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     };
     eprintln!("{} ({}), kernels for {}", report.device, gpu.label(), report.kernels);
     if options.wants(Part::Checks, &mut report) {
-        note(&mut report, "checks", |report| checks::supervise(&program, options.device).map(|outcomes| report.checks = outcomes));
+        note(&mut report, "checks", |report| {
+            checks::supervise(&program, options.device, &suite::all(), checks::CASE).map(|outcomes| report.checks = outcomes)
+        });
     }
     if options.wants(Part::Parity, &mut report) {
         let compared = |report: &mut Report| {
@@ -64,16 +64,8 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     if options.wants(Part::Times, &mut report) {
         measure(&mut report, &gpu, options, &program);
     }
-    if let Some(file) = &options.peers {
-        note(&mut report, "peers", |report| peers(file).map(|peers| report.peers = peers));
-    }
     report.seconds = started.elapsed().as_secs_f64();
-    report::write_json(&options.out.join("results.json"), &report)?;
-    report::write(&options.out.join("RESULTS.md"), &table::markdown(&report))?;
-    match report.failures() {
-        0 => Ok(()),
-        failures => Err(format!("{failures} failures; see {}", options.out.join("RESULTS.md").display())),
-    }
+    report.write(&options.out)
 }
 
 impl Options {
@@ -104,10 +96,4 @@ fn measure(report: &mut Report, gpu: &Arc<dyn Gpu>, options: &Options, program: 
     }
     let model = fixtures::demo_model(&options.repository);
     note(report, "starts", |report| starts::measure(program, options.device, &model).map(|starts| report.first_result_ms = starts));
-}
-
-fn peers(file: &Path) -> Result<Vec<serde_json::Value>, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let lines = text.lines().filter(|line| line.starts_with('{'));
-    lines.map(|line| serde_json::from_str(line).map_err(|error| format!("{}: {error}", file.display()))).collect()
 }

@@ -15,6 +15,7 @@ pub(crate) fn markdown(report: &Report) -> String {
         line(&mut page, format_args!("- **{reason}**"));
     }
     checks(&mut page, report);
+    sanitizers(&mut page, report);
     parity(&mut page, report);
     scans(&mut page, report);
     steps(&mut page, report);
@@ -49,6 +50,13 @@ fn checks(page: &mut String, report: &Report) {
         if let Some(failure) = &outcome.failure {
             line(page, format_args!("- **{}: {}**: {failure}", outcome.family, outcome.name));
         }
+    }
+}
+
+fn sanitizers(page: &mut String, report: &Report) {
+    for sanitizer in &report.sanitizers {
+        let verdict = if sanitizer.status == 0 { "" } else { "**failed**: " };
+        line(page, format_args!("- compute-sanitizer {}: {verdict}{}", sanitizer.tool, sanitizer.summary));
     }
 }
 
@@ -114,8 +122,38 @@ fn scans(page: &mut String, report: &Report) {
         let each: Vec<String> = report.first_result_ms.iter().map(|ms| format!("{ms:.0}")).collect();
         line(page, format_args!("\nProcess start to first result, demo model, 32 slices, target 500 ms: {} ms.", each.join(", ")));
     }
+    peers(page, report);
+}
+
+/// PyTorch on the same device in the same session, and how many times faster the engine is.
+fn peers(page: &mut String, report: &Report) {
+    if report.peers.is_empty() {
+        return;
+    }
+    line(
+        page,
+        format_args!(
+            "\n| PyTorch | input | slices | device ms | ours is faster | tensor to result ms | first result s |\n|---|---|---|---|---|---|---|"
+        ),
+    );
     for peer in &report.peers {
-        line(page, format_args!("\nPeer: `{peer}`"));
+        let same = report.scans.iter().find(|scan| peer["size"] == scan.size && peer["slices"] == scan.slices);
+        let ours = same.and_then(|scan| scan.device_ms).map(|spread| spread.median);
+        let ratio = ours.zip(peer["device_ms"].as_f64()).map_or_else(|| "–".into(), |(ours, theirs)| format!("{:.2}×", theirs / ours));
+        let text = |key: &str| peer[key].as_str().map_or_else(|| peer[key].to_string(), str::to_owned);
+        line(
+            page,
+            format_args!(
+                "| {} {} | {2}×{2} | {3} | {4} | {ratio} | {5} | {6} |",
+                text("engine"),
+                text("torch"),
+                text("size"),
+                text("slices"),
+                text("device_ms"),
+                text("host_ms"),
+                text("first_result_s")
+            ),
+        );
     }
 }
 
@@ -129,9 +167,9 @@ fn steps(page: &mut String, report: &Report) {
     line(
         page,
         format_args!(
-            "Copies move {:.0} GB/s, `mma.sync` multiplies {:.0} TFLOP/s in fp16. Steps are launched one by one and do not overlap; a step's floor \
+            "Copies move {:.0} GB/s, tensor cores multiply {:.0} TFLOP/s in fp16. Steps are launched one by one and do not overlap; a step's floor \
              is its FLOP or its bytes at those rates, whichever takes longer.\n",
-            roofs.copy_gbs, roofs.mma_tflops
+            roofs.copy_gbs, roofs.tensor_tflops
         ),
     );
     line(page, format_args!("| input | step | ms | floor ms | of the roof |\n|---|---|---|---|---|"));

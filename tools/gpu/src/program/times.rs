@@ -8,12 +8,12 @@ use radnet::weights::synthetic;
 use radnet::{Config, Engine, Model, Unobserved};
 use radnet_gpu::scans;
 use radnet_kernels::cuda::Gpu;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// DenseNet-121 with attention and a bidirectional LSTM, random weights, noise, fp16.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ScanTime {
     /// Side of the network's input.
     pub(crate) size: usize,
@@ -31,7 +31,7 @@ pub(crate) struct ScanTime {
 }
 
 /// Repetitions.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) least: f64,
@@ -39,7 +39,7 @@ pub(crate) struct Spread {
 }
 
 /// One step of the network, launched by itself.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Step {
     pub(crate) size: usize,
     pub(crate) name: String,

@@ -12,9 +12,12 @@ const VECTORS: [usize; 6] = [1, 255, 1023, 1024, 1025, 5000];
 pub(super) fn cases() -> Vec<Case> {
     let copies =
         VECTORS.into_iter().map(|vectors| Case::new("roofs", format!("a copy of {vectors} vectors"), move |gpu| copied(gpu, vectors)));
-    let products = [Element::F16, Element::Bf16]
-        .into_iter()
-        .map(|element| Case::new("roofs", format!("{}, products from registers", element.suffix()), move |gpu| multiplied(gpu, element)));
+    let products = [Element::F16, Element::Bf16].into_iter().flat_map(|element| {
+        [false, true].map(|asynchronous| {
+            let how = if asynchronous { "asynchronous products" } else { "products of a warp" };
+            Case::new("roofs", format!("{}, {how}", element.suffix()), move |gpu| multiplied(gpu, element, asynchronous))
+        })
+    });
     copies.chain(products).collect()
 }
 
@@ -30,8 +33,12 @@ fn copied(gpu: &Arc<dyn Gpu>, vectors: usize) -> Result<Checked, String> {
     wrong.map_or(Ok(Checked::exact(got.len())), |at| Err(format!("byte {at} of {} is wrong", got.len())))
 }
 
-fn multiplied(gpu: &Arc<dyn Gpu>, element: Element) -> Result<Checked, String> {
-    let work = Multiplication { element, iterations: 5, blocks: 3 };
+fn multiplied(gpu: &Arc<dyn Gpu>, element: Element, asynchronous: bool) -> Result<Checked, String> {
+    if asynchronous && gpu.properties().compute_capability != (9, 0) {
+        // Other devices have no such products, and no such kernel.
+        return Ok(Checked::exact(0));
+    }
+    let work = Multiplication { element, asynchronous, iterations: 5, blocks: 3 };
     let mut bench = Workbench::new(gpu)?;
     let out = bench.output(work.bytes())?;
     multiply(bench.stream(), &work, out.all()).map_err(|error| error.message)?;

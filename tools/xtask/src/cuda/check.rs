@@ -72,11 +72,11 @@ fn missing_instructions(toolchain: &Toolchain, built: &Built) -> Result<Vec<Stri
     let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut complaints = Vec::new();
     let mut code: BTreeMap<&str, BTreeMap<String, String>> = BTreeMap::new();
-    for Claim { kernel: prefix, target, instructions } in CLAIMS {
+    for claim in CLAIMS {
+        let Claim { target, instructions, .. } = claim;
         let mut claimed = 0;
         for module in built.manifest.modules.iter().filter(|module| module.target == *target) {
-            let kernels: Vec<&str> =
-                module.kernels.iter().map(|kernel| kernel.name.as_str()).filter(|name| name.starts_with(prefix)).collect();
+            let kernels: Vec<&str> = module.kernels.iter().map(|kernel| kernel.name.as_str()).filter(|name| claim.covers(name)).collect();
             claimed += kernels.len();
             if !kernels.is_empty() && !code.contains_key(module.file.as_str()) {
                 let file = scratch.path().join(&module.file);
@@ -90,7 +90,7 @@ fn missing_instructions(toolchain: &Toolchain, built: &Built) -> Result<Vec<Stri
             }
         }
         if claimed == 0 {
-            complaints.push(format!("no kernel begins with {prefix} on {target}"));
+            complaints.push(format!("no kernel begins with {} on {target}", claim.kernel));
         }
     }
     Ok(complaints)
