@@ -26,8 +26,8 @@ pub struct Built {
     pub warnings: Vec<String>,
 }
 
-/// Compiles; the same sources give the same bytes. With `reuse`, families whose source and headers are those of the committed manifest are
-/// taken from there.
+/// Compiles; the same sources give the same bytes. With `reuse`, families whose source and included headers are those of the committed
+/// manifest are taken from there.
 ///
 /// # Errors
 /// The compiler's words, or a kernel name that two families use.
@@ -48,7 +48,7 @@ pub fn build(toolchain: &Toolchain, reuse: bool) -> Result<Built, String> {
     };
     for (name, text) in &sources {
         if let Some(family) = name.strip_suffix(".cu") {
-            if committed.as_ref().is_some_and(|committed| reused(committed, family, &mut built)) {
+            if committed.as_ref().is_some_and(|committed| reused(committed, family, &sources, &mut built)) {
                 continue;
             }
             for target in TARGETS {
@@ -67,10 +67,10 @@ pub fn build(toolchain: &Toolchain, reuse: bool) -> Result<Built, String> {
 }
 
 /// Takes a family's files as they are committed; false when anything that they were made of or from has changed.
-fn reused(committed: &Manifest, family: &str, built: &mut Built) -> bool {
+fn reused(committed: &Manifest, family: &str, sources: &BTreeMap<String, String>, built: &mut Built) -> bool {
     let now = &built.manifest;
-    let source = format!("{family}.cu");
-    let mattered = |(name, _): &(&String, &String)| name.ends_with(".cuh") || **name == source;
+    let parts = manifest::included(sources, &format!("{family}.cu"));
+    let mattered = |(name, _): &(&String, &String)| parts.contains(*name);
     let same = committed.compiler == now.compiler
         && committed.options == now.options
         && committed.sources.iter().filter(mattered).eq(now.sources.iter().filter(mattered));

@@ -113,6 +113,21 @@ pub(super) fn sources() -> Result<BTreeMap<String, String>, String> {
     Ok(found)
 }
 
+/// A source with everything that it includes, directly or not.
+pub(super) fn included(sources: &BTreeMap<String, String>, file: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![file.to_owned()];
+    while let Some(name) = open.pop() {
+        let Some(text) = sources.get(&name) else { continue };
+        let folder = name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        let includes = text.lines().filter_map(|line| line.trim_start().strip_prefix("#include \"")?.split('"').next());
+        // As the compiler looks: beside the file that includes, then in the folder of the sources.
+        open.extend(includes.flat_map(|path| [format!("{folder}{path}"), path.to_owned()]).filter(|path| !found.contains(path)));
+        found.insert(name);
+    }
+    found
+}
+
 /// Hashes of sources, as the manifest has them.
 pub(super) fn hashes(sources: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     sources.iter().map(|(name, text)| (name.clone(), sha256(text.as_bytes()))).collect()
@@ -151,4 +166,23 @@ fn strangers(folder: &Path, manifest: &Manifest) -> Result<Vec<String>, String> 
     let compiled = names.filter(|name| name.ends_with(".cubin") || name.ends_with(".ptx"));
     let unknown = compiled.filter(|name| !manifest.modules.iter().any(|module| module.file == *name));
     Ok(unknown.map(|name| format!("{name} is not in the manifest")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Headers are followed through headers, whichever folder they name them from, and in a circle only once.
+    #[test]
+    fn includes_are_followed() {
+        let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let sources = BTreeMap::from([
+            file("a.cu", "#include \"common/x.cuh\"\n#include \"emulation.h\"\n"),
+            file("common/x.cuh", "#pragma once\n  #include \"y.cuh\"\n"),
+            file("common/y.cuh", "#include \"common/x.cuh\"\n"),
+            file("common/z.cuh", ""),
+            file("b.cu", ""),
+        ]);
+        assert_eq!(included(&sources, "a.cu").into_iter().collect::<Vec<_>>(), ["a.cu", "common/x.cuh", "common/y.cuh"]);
+    }
 }
