@@ -18,8 +18,8 @@ pub struct Module {
     pub kernels: &'static [&'static str],
 }
 
-/// All of them.
-pub const MODULES: &[Module] = include!("../../cuda/prebuilt/modules.rs");
+/// All of them. Not a constant: each crate that named it would hold the images once more.
+pub static MODULES: &[Module] = include!("../../cuda/prebuilt/modules.rs");
 
 /// No kernel is made for anything older (Ampere).
 pub const OLDEST_CAPABILITY: (u32, u32) = (8, 0);
