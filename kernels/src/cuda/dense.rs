@@ -2,12 +2,14 @@
 //!
 //! Layouts, per layer, in [`Element`]: norm1 `scale[K]`, `shift[K]`; conv1 `[mid][K]`; norm2 float32 `scale[mid]`, `shift[mid]`; conv2
 //! `[9][growth][mid]`. K are the physical input channels of the slab; all channel counts are multiples of 16 and padding is zero.
+//! f16 and bf16 weights lie there a second time, as the stages that the kernels of compute capability 9.0 copy (`dense_sm90.cu`).
 //! A block of threads makes one tile of one slice; [`DenseTile::choose`] cuts the map. Where the tiles of a slice fit into one cluster, one
 //! launch runs several layers of a block, with a barrier of the cluster between them.
 
+mod stages;
 mod tile;
 
-pub use tile::{DenseTile, Split};
+pub use tile::{DenseTile, Family, Split};
 
 use super::arguments::{Geometry, Slices, address, arguments, launch, narrow};
 use super::gpu::{GpuError, GpuErrorKind, Result, Span, Stream};
@@ -16,8 +18,6 @@ use super::{Element, GpuProperties};
 
 /// Most layers of one launch: their places travel in the kernel's arguments.
 pub const LAYERS_PER_LAUNCH: usize = 32;
-/// Threads of a block.
-const THREADS: u32 = 256;
 
 /// What the layers of a block have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub struct DenseLayer {
     conv1: u32,
     norm2: u32,
     conv2: u32,
+    stages: u32,
     in_channels: u32,
     out_offset: u32,
 }
@@ -135,8 +136,12 @@ impl DenseShape {
                 element.encode((0..self.mid).map(|i| finite(element, weight(i))), to);
             }
         }
-        begin(to);
-        DenseLayer { norm1, conv1, norm2, conv2, in_channels: in_channels as u32, out_offset: out_offset as u32 }
+        let stages = begin(to);
+        let layer = DenseLayer { norm1, conv1, norm2, conv2, stages, in_channels: in_channels as u32, out_offset: out_offset as u32 };
+        if element != Element::F32 {
+            stages::pack(self, &layer, to);
+        }
+        layer
     }
 
     /// Multiply-adds times two of a layer on one slice.
@@ -161,6 +166,7 @@ impl DenseShape {
             && inside(layer.conv1, self.mid * k * bytes)
             && inside(layer.norm2, 2 * self.mid * 4)
             && inside(layer.conv2, 9 * self.growth * self.mid * bytes)
+            && (self.element == Element::F32 || inside(layer.stages, stages::bytes(self, k)))
     }
 
     /// Queues `layers`, one launch for as many as `tile` allows.
@@ -188,10 +194,11 @@ impl DenseShape {
             };
             arguments.layer[..layers.len()].copy_from_slice(layers);
             let tiles = narrow(tile.tiles(self), "tiles")?;
+            let blocks = narrow((tile.tiles(self).saturating_mul(slices)).next_multiple_of(tile.cluster), "tiles of all slices")?;
             let geometry = Geometry {
-                grid: [tiles, narrow(slices, "slices")?, 1],
-                block: THREADS,
-                cluster: if layers.len() > 1 { tiles } else { 1 },
+                grid: if tile.family == Family::Sm90 { [blocks, 1, 1] } else { [tiles, narrow(slices, "slices")?, 1] },
+                block: tile.threads(),
+                cluster: tile.cluster as u32,
                 shared_bytes: narrow(tile.shared_bytes(self.element), "shared memory")?,
             };
             // SAFETY: the slab, the weights of every layer and the count lie inside their spans; the kernel reads and writes nothing else, and

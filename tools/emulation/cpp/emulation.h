@@ -108,6 +108,13 @@ void cluster_wait(const Site& site);
 void cluster_sync(const Site& site);
 void* cluster_shared(void* mine, unsigned rank, const Site& site);
 
+// Bulk copies and the barriers in shared memory that count them.
+void mbarrier_init(uint64_t* barrier, unsigned count, const Site& site);
+void mbarrier_expect(uint64_t* barrier, unsigned bytes, const Site& site);
+void mbarrier_arrive_at(uint64_t* barrier, unsigned rank, const Site& site);
+void mbarrier_wait(uint64_t* barrier, unsigned parity, const Site& site);
+void bulk_copy(void* to, const void* from, unsigned bytes, uint64_t* barrier, unsigned mask, const Site& site);
+
 // Matrices.
 void ldmatrix(uint32_t* to, const void* row, unsigned matrices, bool transposed, const Site& site);
 void mma_m16n8k16(float* d, const uint32_t* a, const uint32_t* b, bool is_f16, const Site& site);

@@ -130,7 +130,7 @@ namespace {
 Products& products(const Site& site) {
     if (!worker->launch().hopper) fail(site, "needs compute capability 9.0");
     Warp& warp = *self().warp;
-    if (self().block->threads % 128 != 0) fail(site, "a block of %u threads has no whole warpgroups", self().block->threads);
+    if ((self().rank / 128 + 1) * 128 > self().block->threads) fail(site, "the block of %u threads ends within this warpgroup", self().block->threads);
     if (!warp.products) warp.products = std::make_unique<Products>();
     return *warp.products;
 }

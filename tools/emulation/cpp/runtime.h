@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -91,6 +92,15 @@ struct Warp {
     std::unique_ptr<Products> products;  // none before the first asynchronous one
 };
 
+// A barrier in shared memory, by its offset there.
+struct MemoryBarrier {
+    unsigned count = 0;
+    unsigned missing = 0;
+    int64_t bytes = 0;  // expected less landed
+    unsigned phase = 0;
+    std::vector<Fiber*> waiting;
+};
+
 struct Block {
     uint3 index{};
     unsigned rank = 0;  // in its cluster
@@ -100,6 +110,7 @@ struct Block {
     std::vector<Warp> warps;
     Rendezvous barriers[16];
     int vote_result = 0;
+    std::map<ptrdiff_t, MemoryBarrier> memory_barriers;
     bool proxy_fenced = false;
     std::vector<std::vector<uint64_t>> descriptors;  // of each warpgroup's products, in order
 };
@@ -110,6 +121,16 @@ struct Copy {
     const void* from;
     bool valid;
     unsigned group;
+};
+
+// A bulk copy on its way to one block.
+struct BulkCopy {
+    Block* block;
+    ptrdiff_t offset;
+    const void* from;
+    unsigned bytes;
+    ptrdiff_t barrier;
+    Site site;
 };
 
 struct Fiber : Place {
@@ -152,12 +173,15 @@ public:
     bool waited_for_previous = false;
     // Warps with products that have yet to be worked out, one of which may be at every switch.
     std::vector<Warp*> busy;
+    std::vector<BulkCopy> flying;
 
 private:
     bool set_up(size_t index);
     void describe_deadlock();
     static void entry();
     void finish(Fiber& fiber);
+    Fiber* choose();
+    void land_one();
     void resume(Context& from, Fiber* next, bool done);
 
     const Launch* launch_ = nullptr;
@@ -174,6 +198,9 @@ private:
 extern __thread Worker* worker;
 
 inline Fiber& self() { return *static_cast<Fiber*>(const_cast<Place*>(place)); }
+
+// Whether the bytes lie in one allocation of global memory.
+bool in_global(const void* at, size_t bytes);
 
 // Suspends this thread in `site` until it is woken.
 void block_in(const Site& site);

@@ -10,6 +10,15 @@ namespace {
 
 bool aligned(const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; }
 
+bool in_cluster(const void* at, size_t bytes) {
+    for (const Block& block : worker->blocks()) {
+        if (block.shared.contains(at, bytes)) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
 bool in_global(const void* at, size_t bytes) {
     const std::vector<Range>& ranges = *worker->launch().ranges;
     static thread_local size_t last = 0;
@@ -21,15 +30,6 @@ bool in_global(const void* at, size_t bytes) {
     last = size_t(after - 1 - ranges.begin());
     return true;
 }
-
-bool in_cluster(const void* at, size_t bytes) {
-    for (const Block& block : worker->blocks()) {
-        if (block.shared.contains(at, bytes)) return true;
-    }
-    return false;
-}
-
-}  // namespace
 
 unsigned char* shared_memory() { return self().block->shared.base(); }
 

@@ -56,6 +56,7 @@ bool Worker::set_up(size_t index) {
     cluster_barrier = {};
     waited_for_previous = false;
     busy.clear();
+    flying.clear();
     for (unsigned rank = 0; rank < launch.cluster; rank++) {
         Block& block = blocks_[rank];
         block.index = {x + rank, y, z};
@@ -63,6 +64,7 @@ bool Worker::set_up(size_t index) {
         block.threads = launch.block;
         block.exited = 0;
         block.warps = std::vector<Warp>(launch.block / 32);
+        block.memory_barriers.clear();
         block.proxy_fenced = false;
         block.descriptors.assign(ceil_div_4(block.warps.size()), {});
         for (Rendezvous& barrier : block.barriers) barrier = {};
@@ -101,7 +103,7 @@ bool Worker::run(const Launch& launch, size_t index, uint64_t seed) {
     Worker* outer_worker = worker;
     const Place* outer_place = place;
     worker = this;
-    resume(scheduler_, schedule_.take(random_), false);
+    resume(scheduler_, choose(), false);
     place = outer_place;
     worker = outer_worker;
     if (!message_.empty()) return false;
@@ -121,6 +123,12 @@ bool Worker::run(const Launch& launch, size_t index, uint64_t seed) {
     return message_.empty();
 }
 
+// The next thread to go on with; copies land where nothing else can happen.
+Fiber* Worker::choose() {
+    while (schedule_.empty() && !flying.empty()) land_one();
+    return schedule_.take(random_);
+}
+
 void Worker::resume(Context& from, Fiber* next, bool done) {
     place = next;
     switch_context(from, next == nullptr ? scheduler_ : next->context, done);
@@ -129,7 +137,8 @@ void Worker::resume(Context& from, Fiber* next, bool done) {
 void Worker::yield_to_any() {
     Fiber& me = self();
     if (!busy.empty() && random_.below(4) == 0) work_out_one(*busy[random_.below(busy.size())]);
-    Fiber* next = schedule_.take(random_);
+    if (!flying.empty() && random_.below(4) == 0) land_one();
+    Fiber* next = choose();
     if (next != &me) resume(me.context, next, false);
 }
 
@@ -156,7 +165,7 @@ void Worker::finish(Fiber& fiber) {
     check_products_at_exit(fiber);
     live_ -= 1;
     if (fiber.block->exited == fiber.block->threads && launch_->cluster > 1) fiber.block->shared.poison();
-    resume(fiber.context, schedule_.take(random_), true);
+    resume(fiber.context, choose(), true);
 }
 
 void Worker::describe_deadlock() {

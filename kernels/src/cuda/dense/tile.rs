@@ -1,23 +1,35 @@
 //! How a map is cut into tiles: one pure function of the shape, the device and the slices, and the model of cost that it minimises.
 //!
-//! A block of 256 threads makes the mid map of its tile and a border of one pixel in shared memory, 64 positions × 128 channels at a time,
-//! and from it the tile's new channels. A small tile makes much of its border twice; a large one leaves multiprocessors idle.
-//! The model counts, in cycles of a multiprocessor: products at the rate of `mma.sync`, operands at the rate at which L2 and shared memory
-//! give them, a fixed price per step of the pipeline (a barrier) and per block (its first loads), and waves of blocks. Only the order of the
-//! candidates matters. Results are the same bits for every tile: the order of additions does not depend on it.
+//! A block makes the mid map of its tile and a border of one pixel in shared memory, 128 positions × 128 channels at a time, and from it the
+//! tile's new channels. A small tile makes much of its border twice and reads the weights for few pixels; a large one leaves multiprocessors
+//! idle. The model counts, in cycles of a multiprocessor, the slower of products and operands for each of the two convolutions: products at the
+//! rate of the instructions used, slab rows and weights at the rate at which L2 gives them to as many blocks as run at once, fragments at the
+//! rate of shared memory. It adds a price per step of the pipeline (a barrier), per block (its first loads) and per launch, and counts waves of
+//! blocks. Only the order of the candidates matters. The order of additions does not depend on the tile: for one family of kernels, results
+//! are the same bits for every tile.
 
 use super::{DenseShape, Element, GpuProperties, LAYERS_PER_LAUNCH};
 use std::fmt;
 
-/// Bytes of the pipeline's ring: three stages of 128 rows of the slab, 128 of conv1 and their norm1, 64 bytes of each.
-const RING: usize = 3 * (2 * 128 * 64 + 128);
-/// Bytes of norm2 for 128 channels.
+/// Bytes of a stage of the ring: 128 rows of the slab, 128 of conv1 and their norm1, 64 bytes of each.
+const STAGE: usize = 2 * 128 * 64 + 128;
+/// Bytes of norm2 for 128 channels, and of the barriers of `sm90`.
 const NORM2: usize = 128 * 8;
+const BARRIERS: usize = 256;
 /// Mid channels in shared memory at a time, and outputs of a pass.
 const MID: usize = 128;
 const OUTPUTS: usize = 32;
 /// Most blocks of a cluster that every device with clusters runs.
 const CLUSTER: usize = 8;
+
+/// Which kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// `dense.cu`: every device, every element.
+    Portable,
+    /// `dense_sm90.cu`: compute capability 9.0, f16 and bf16.
+    Sm90,
+}
 
 /// What a warp makes of the 3×3: rows below each other × output channels, for 16 columns of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +38,8 @@ pub enum Split {
     R4N32,
     /// 2 rows × 32 channels.
     R2N32,
+    /// 1 row × 32 channels.
+    R1N32,
     /// 2 rows × 16 channels.
     R2N16,
     /// 1 row × 16 channels.
@@ -34,19 +48,19 @@ pub enum Split {
 
 impl Split {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::R4N32, Self::R2N32, Self::R2N16, Self::R1N16];
+    pub const ALL: [Self; 5] = [Self::R4N32, Self::R2N32, Self::R1N32, Self::R2N16, Self::R1N16];
 
     fn rows(self) -> usize {
         match self {
             Self::R4N32 => 4,
             Self::R2N32 | Self::R2N16 => 2,
-            Self::R1N16 => 1,
+            Self::R1N32 | Self::R1N16 => 1,
         }
     }
 
     fn outputs(self) -> usize {
         match self {
-            Self::R4N32 | Self::R2N32 => 32,
+            Self::R4N32 | Self::R2N32 | Self::R1N32 => 32,
             Self::R2N16 | Self::R1N16 => 16,
         }
     }
@@ -56,11 +70,12 @@ impl Split {
         8 * self.outputs() / OUTPUTS * 16
     }
 
-    /// Blocks that the registers of a multiprocessor hold.
-    fn blocks(self) -> usize {
+    /// Stages of the ring of `sm90`: as many as leave room for the tiles that the split is for.
+    fn stages(self) -> usize {
         match self {
-            Self::R4N32 | Self::R2N32 => 1,
-            Self::R2N16 | Self::R1N16 => 2,
+            Self::R4N32 => 3,
+            Self::R2N32 => 4,
+            _ => 6,
         }
     }
 }
@@ -68,19 +83,24 @@ impl Split {
 /// A cut of the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DenseTile {
+    /// Which kernels.
+    pub family: Family,
     /// Rows of a tile.
     pub rows: usize,
     /// Columns of a tile.
     pub columns: usize,
     /// What a warp makes.
     pub split: Split,
-    /// Layers of one launch; more than one only where the tiles of a slice form one cluster.
+    /// Blocks of a cluster: the tiles of whole slices, where it runs several layers.
+    pub cluster: usize,
+    /// Layers of one launch.
     pub layers: usize,
 }
 
 impl fmt::Display for DenseTile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}×{} {:?}, {} layers a launch", self.rows, self.columns, self.split, self.layers)
+        let Self { family, rows, columns, split, cluster, layers } = self;
+        write!(f, "{family:?} {rows}×{columns} {split:?}, {cluster} blocks a cluster, {layers} layers a launch")
     }
 }
 
@@ -94,14 +114,21 @@ impl DenseTile {
                 best = Some((cost, tile));
             }
         }
-        best.map_or(Self { rows: 1, columns: 1, split: Split::R1N16, layers: 1 }, |(_, tile)| tile)
+        let smallest = Self { family: Family::Portable, rows: 1, columns: 1, split: Split::R1N16, cluster: 1, layers: 1 };
+        best.map_or(smallest, |(_, tile)| tile)
     }
 
-    /// Every cut of the map in even parts that a block of `device` holds, wider tiles first.
+    /// Every cut of the map in even parts that a block of `device` holds, by the kernels that suit the device; wider tiles first.
     pub fn candidates(shape: &DenseShape, device: &GpuProperties) -> Vec<Self> {
+        let sm90 = device.compute_capability == (9, 0) && shape.element != Element::F32;
+        Self::candidates_of(if sm90 { Family::Sm90 } else { Family::Portable }, shape, device)
+    }
+
+    /// The same for one family.
+    pub fn candidates_of(family: Family, shape: &DenseShape, device: &GpuProperties) -> Vec<Self> {
         let parts = |n: usize| {
-            let mut sizes: Vec<usize> =
-                (1..=n.min(64)).map(|parts| n.div_ceil(parts)).chain([n.min(64), n.min(32), n.min(16), n.min(8), 1]).collect();
+            let even = (1..=n.min(64)).map(|parts| n.div_ceil(parts));
+            let mut sizes: Vec<usize> = even.chain([n.min(64), n.min(32), n.min(16), n.min(8), 1]).collect();
             sizes.sort_unstable_by(|a, b| b.cmp(a));
             sizes.dedup();
             sizes
@@ -110,9 +137,9 @@ impl DenseTile {
         for columns in parts(shape.width) {
             for rows in parts(shape.height) {
                 for split in Split::ALL {
-                    let tile = Self { rows, columns, split, layers: 1 };
+                    let tile = Self { family, rows, columns, split, cluster: 1, layers: 1 };
                     if tile.fits(shape) && tile.shared_bytes(shape.element) <= device.shared_bytes_per_block as usize {
-                        all.push(Self { layers: tile.layers_per_launch(shape, device), ..tile });
+                        all.push(tile.grouped(shape, device));
                     }
                 }
             }
@@ -127,69 +154,104 @@ impl DenseTile {
 
     /// Dynamic shared memory of a block: the ring, norm2, and the mid map with a border of one pixel, its rows a multiple of what a warp makes.
     pub fn shared_bytes(&self, element: Element) -> usize {
-        RING + NORM2 + (self.rows.next_multiple_of(self.step(element)) + 2) * (self.columns + 2) * (MID * element.bytes() + 16)
+        let step = if element == Element::F32 { 1 } else { self.split.rows() };
+        let mid = (self.rows.next_multiple_of(step) + 2) * (self.columns + 2) * (MID * element.bytes() + 16);
+        match self.family {
+            Family::Portable => 3 * STAGE + NORM2 + mid,
+            Family::Sm90 => self.split.stages() * STAGE + NORM2 + BARRIERS + mid,
+        }
+    }
+
+    /// Threads of a block: 256 that multiply, and a warpgroup that fetches.
+    pub(super) fn threads(&self) -> u32 {
+        if self.family == Family::Sm90 { 384 } else { 256 }
     }
 
     /// The entry point.
     pub(super) fn kernel(&self, element: Element) -> &'static str {
-        match (element, self.split) {
-            (Element::F16, Split::R4N32) => "dense_r4n32_f16",
-            (Element::F16, Split::R2N32) => "dense_r2n32_f16",
-            (Element::F16, Split::R2N16) => "dense_r2n16_f16",
-            (Element::F16, Split::R1N16) => "dense_r1n16_f16",
-            (Element::Bf16, Split::R4N32) => "dense_r4n32_bf16",
-            (Element::Bf16, Split::R2N32) => "dense_r2n32_bf16",
-            (Element::Bf16, Split::R2N16) => "dense_r2n16_bf16",
-            (Element::Bf16, Split::R1N16) => "dense_r1n16_bf16",
-            (Element::F32, _) => "dense_f32",
+        match (self.family, element, self.split) {
+            (_, Element::F32, _) => "dense_f32",
+            (Family::Portable, Element::F16, Split::R4N32) => "dense_r4n32_f16",
+            (Family::Portable, Element::F16, Split::R2N32) => "dense_r2n32_f16",
+            (Family::Portable, Element::F16, Split::R2N16) => "dense_r2n16_f16",
+            (Family::Portable, Element::F16, _) => "dense_r1n16_f16",
+            (Family::Portable, Element::Bf16, Split::R4N32) => "dense_r4n32_bf16",
+            (Family::Portable, Element::Bf16, Split::R2N32) => "dense_r2n32_bf16",
+            (Family::Portable, Element::Bf16, Split::R2N16) => "dense_r2n16_bf16",
+            (Family::Portable, Element::Bf16, _) => "dense_r1n16_bf16",
+            (Family::Sm90, Element::F16, Split::R4N32) => "dense_sm90_r4n32_f16",
+            (Family::Sm90, Element::F16, Split::R2N32) => "dense_sm90_r2n32_f16",
+            (Family::Sm90, Element::F16, Split::R1N32) => "dense_sm90_r1n32_f16",
+            (Family::Sm90, Element::F16, _) => "dense_sm90_r1n16_f16",
+            (Family::Sm90, Element::Bf16, Split::R4N32) => "dense_sm90_r4n32_bf16",
+            (Family::Sm90, Element::Bf16, Split::R2N32) => "dense_sm90_r2n32_bf16",
+            (Family::Sm90, Element::Bf16, Split::R1N32) => "dense_sm90_r1n32_bf16",
+            (Family::Sm90, Element::Bf16, _) => "dense_sm90_r1n16_bf16",
         }
     }
 
-    /// Whether the warps of a block hold the tile, and a cluster the slice.
+    /// Whether the family has the split, the warps of a block hold the tile, and a cluster whole slices where it must.
     pub(super) fn fits(&self, shape: &DenseShape) -> bool {
         let inside = (1..=shape.height).contains(&self.rows) && (1..=shape.width).contains(&self.columns);
-        let held = match shape.element {
-            Element::F32 => self.split == Split::R1N16 && self.rows * self.columns <= 256,
-            _ => inside && self.rows.div_ceil(self.split.rows()) * self.columns <= self.split.columns(),
+        let columns = |split: Split| inside && self.rows.div_ceil(split.rows()) * self.columns <= split.columns();
+        let held = match (shape.element, self.family) {
+            (Element::F32, family) => family == Family::Portable && self.split == Split::R1N16 && inside && self.rows * self.columns <= 256,
+            (_, Family::Portable) => self.split != Split::R1N32 && columns(self.split),
+            // The registers of four rows do not live through another part of mid.
+            (_, Family::Sm90) => self.split != Split::R2N16 && (self.split != Split::R4N32 || shape.mid <= MID) && columns(self.split),
         };
-        inside && held && (1..=LAYERS_PER_LAUNCH).contains(&self.layers) && (self.layers == 1 || self.tiles(shape) <= CLUSTER)
+        let whole = self.layers == 1 || inside && self.cluster.is_multiple_of(self.tiles(shape));
+        held && whole && (1..=CLUSTER).contains(&self.cluster) && (1..=LAYERS_PER_LAUNCH).contains(&self.layers)
     }
 
-    /// Rows of outputs that a warp makes below each other.
-    fn step(&self, element: Element) -> usize {
-        if element == Element::F32 { 1 } else { self.split.rows() }
-    }
-
-    fn layers_per_launch(&self, shape: &DenseShape, device: &GpuProperties) -> usize {
+    /// The same tile in the largest cluster that makes sense, with as many layers a launch as that allows.
+    fn grouped(self, shape: &DenseShape, device: &GpuProperties) -> Self {
         let tiles = self.tiles(shape);
-        let together = tiles == 1 || tiles <= CLUSTER && device.compute_capability >= (9, 0);
-        if together { LAYERS_PER_LAUNCH } else { 1 }
+        let whole = tiles <= CLUSTER;
+        let cluster = match self.family {
+            Family::Sm90 if whole => CLUSTER / tiles * tiles,
+            Family::Sm90 => CLUSTER,
+            Family::Portable if whole && device.compute_capability >= (9, 0) => tiles,
+            Family::Portable => 1,
+        };
+        let layers = if cluster.is_multiple_of(tiles) { LAYERS_PER_LAUNCH } else { 1 };
+        Self { cluster, layers, ..self }
     }
 
     /// The model of the module documentation, for one layer.
     fn cycles(&self, shape: &DenseShape, in_channels: usize, device: &GpuProperties, slices: usize) -> u64 {
         const BLOCK: usize = 2500;
         const LAUNCH: usize = 3500;
-        const BARRIER: usize = 60;
-        let passes = shape.growth.div_ceil(OUTPUTS);
-        let chunks = shape.mid.div_ceil(MID);
-        let positions = (self.rows + 2).min(shape.height) * (self.columns + 2).min(shape.width);
-        // A step of the 1×1 is 128 positions × 128 channels × 32 inputs: 512 cycles of products, 16.5 KB from L2.
-        let steps = |rows: usize| {
-            rows.div_ceil(128) * (in_channels.div_ceil(32) * (344 + BARRIER)) + rows.div_ceil(64) * in_channels.div_ceil(32) * 168
+        /// Bytes a cycle from L2 for every multiprocessor of the device, and the most that one takes.
+        const L2: usize = 27;
+        const L2_ONE: usize = 64;
+        let (products, barrier, share) = match self.family {
+            Family::Portable => (1150, 60, 1),
+            Family::Sm90 => (1800, 40, self.cluster),
         };
-        let first = steps(positions) * chunks * if chunks > 1 { passes } else { 1 };
-        let warps = (self.rows.div_ceil(self.split.rows()) * self.columns).div_ceil(16) * OUTPUTS / self.split.outputs();
-        let products = warps.div_ceil(4) * self.split.rows() * 9 * self.split.outputs();
-        let operands = warps * (12 * (self.split.rows() + 2) + 9 * self.split.outputs() / 4);
-        let second = (products.max(operands).max(192) + BARRIER) * shape.mid.div_ceil(16) * passes;
-        let held = device.shared_bytes_per_multiprocessor as usize / (self.shared_bytes(shape.element) + 1024);
-        let held = held.clamp(1, self.split.blocks());
+        let multiprocessors = (device.multiprocessors as usize / self.cluster * self.cluster).max(self.cluster);
         let blocks = self.tiles(shape) * slices.max(1);
-        let at_once = (device.multiprocessors as usize * held).max(1);
-        let busy = blocks.div_ceil(device.multiprocessors.max(1) as usize).min(held);
-        let waves = blocks.div_ceil(at_once);
-        (waves * (busy * (first + second) + BLOCK) + if self.layers > 1 { 0 } else { LAUNCH }) as u64
+        let bytes_per_cycle = (L2 * multiprocessors / blocks.min(multiprocessors)).min(L2_ONE);
+        let (passes, parts) = (shape.growth.div_ceil(OUTPUTS), shape.mid.div_ceil(MID));
+
+        let positions = (self.rows + 2).min(shape.height) * (self.columns + 2).min(shape.width);
+        let (groups, chunks) = (positions.div_ceil(64), positions.div_ceil(128));
+        let from_l2 = (positions * 64 + chunks * 8320 / share) / bytes_per_cycle;
+        let step = (groups * 64 * MID * 32 / products).max(from_l2) + chunks * barrier;
+        let first = in_channels.div_ceil(32) * step * parts * if parts > 1 { passes } else { 1 };
+
+        let columns = self.rows.div_ceil(self.split.rows()) * self.columns;
+        let (unit, fragments) = if self.family == Family::Sm90 { (64, 2048) } else { (16, 512) };
+        let units = columns.div_ceil(unit) * OUTPUTS / self.split.outputs();
+        let multiplied = units * unit * self.split.rows() * 9 * self.split.outputs() * 16;
+        let busy = if self.family == Family::Sm90 { 1 } else { 4usize.div_ceil(units.min(4)) };
+        let weights = if self.family == Family::Sm90 { units * self.split.rows() } else { units } * 9 * self.split.outputs() * 32;
+        let operands = (units * 3 * (self.split.rows() + 2) * fragments + weights) / 128;
+        let step = (multiplied * busy / products).max(operands).max(9216 / share / bytes_per_cycle) + barrier;
+        let second = shape.mid.div_ceil(16) * step * passes;
+
+        let waves = blocks.div_ceil(multiprocessors);
+        (waves * (first + second + BLOCK) + if self.layers > 1 { 0 } else { LAUNCH }) as u64
     }
 }
 
@@ -224,7 +286,8 @@ mod tests {
                         let tile = DenseTile::choose(&shape, 256, &device, slices);
                         assert!(tile.fits(&shape), "{height}×{width} {element:?}: {tile}");
                         assert!(tile.shared_bytes(element) <= device.shared_bytes_per_block as usize);
-                        assert!(tile.layers == 1 || tile.tiles(&shape) == 1 || capability.0 >= 9);
+                        assert!(tile.cluster == 1 || capability.0 >= 9);
+                        assert!(tile.family == Family::Portable || capability == (9, 0) && element != Element::F32);
                     }
                 }
             }

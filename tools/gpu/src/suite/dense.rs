@@ -3,13 +3,13 @@
 
 use super::support::{Accumulation, Bounded, Random, Workbench, compare};
 use super::{Case, Checked};
-use radnet_kernels::cuda::dense::{DenseBuffers, DenseLayer, DenseShape, DenseTile, DenseWeights};
+use radnet_kernels::cuda::dense::{DenseBuffers, DenseLayer, DenseShape, DenseTile, DenseWeights, Family};
 use radnet_kernels::cuda::packing::{Norm, pad};
 use radnet_kernels::cuda::{Element, Gpu, Slices};
 use std::sync::Arc;
 
 /// Tiles that a case tries, beside the one that is chosen for the device.
-const OTHER_TILES: usize = 4;
+const OTHER_TILES: usize = 3;
 
 /// A run of layers. Channel counts are logical.
 #[derive(Clone, Copy, Debug)]
@@ -130,15 +130,20 @@ impl Layers {
             })
             .collect();
         let before = self.slab(&mut random);
-        let tiles = self.tiles(gpu);
-        let after = self.run(gpu, &tiles[0], &table, &packed, &before)?;
-        for tile in &tiles[1..] {
-            let other = self.run(gpu, tile, &table, &packed, &before)?;
-            if let Some(at) = after.iter().zip(&other).position(|(a, b)| a != b) {
-                return Err(format!("byte {at} of the slab is not the same for the tiles {} and {tile}", tiles[0]));
+        let mut checked = Checked::exact(0);
+        for family in [Family::Portable, Family::Sm90] {
+            let tiles = self.tiles(family, gpu);
+            let Some((first, others)) = tiles.split_first() else { continue };
+            let after = self.run(gpu, first, &table, &packed, &before)?;
+            for tile in others {
+                let other = self.run(gpu, tile, &table, &packed, &before)?;
+                if let Some(at) = after.iter().zip(&other).position(|(a, b)| a != b) {
+                    return Err(format!("byte {at} of the slab is not the same for the tiles {first} and {tile}"));
+                }
             }
+            checked = checked.and(self.compare(&weights, &before, &after).map_err(|e| format!("{first}: {e}"))?);
         }
-        self.compare(&weights, &before, &after)
+        Ok(checked)
     }
 
     /// The base channels random, padding zero, the rest NaN.
@@ -154,12 +159,16 @@ impl Layers {
         bytes
     }
 
-    /// The device's choice, and some others of what it could run.
-    fn tiles(&self, gpu: &Arc<dyn Gpu>) -> Vec<DenseTile> {
-        let shape = self.shape();
-        let all = DenseTile::candidates(&shape, gpu.properties());
+    /// The device's choice, and some others of what it could run, by the kernels of `family`.
+    fn tiles(&self, family: Family, gpu: &Arc<dyn Gpu>) -> Vec<DenseTile> {
+        let (shape, device) = (self.shape(), gpu.properties());
+        if family == Family::Sm90 && (device.compute_capability != (9, 0) || self.element == Element::F32) {
+            return Vec::new();
+        }
+        let all = DenseTile::candidates_of(family, &shape, device);
         let step = all.len().div_ceil(OTHER_TILES).max(1);
-        let mut tiles = vec![DenseTile::choose(&shape, self.inputs(self.layers / 2), gpu.properties(), self.slices)];
+        let mut tiles = vec![DenseTile::choose(&shape, self.inputs(self.layers / 2), device, self.slices)];
+        tiles.retain(|tile| tile.family == family);
         tiles.extend(all.iter().skip(step / 2).step_by(step));
         tiles.dedup();
         tiles
