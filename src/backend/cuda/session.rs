@@ -122,7 +122,7 @@ impl<'a> CudaSession<'a> {
     }
 
     /// Queues the kernels of a run: a graph, or one by one when steps are measured.
-    fn execute(&mut self, key: Key) -> Result<()> {
+    fn execute(&mut self, key: Key, count: usize) -> Result<()> {
         let backend = self.backend;
         let from = self.queue.mark().map_err(|e| super::error(e, "a mark"))?;
         let mut marks = Marks::new(from);
@@ -153,11 +153,11 @@ impl<'a> CudaSession<'a> {
         }
         let to = self.queue.mark().map_err(|e| super::error(e, "a mark"))?;
         marks.end(to);
-        self.finish(&marks, key)
+        self.finish(&marks, count)
     }
 
     /// Waits for a run and takes its times.
-    fn finish(&mut self, marks: &Marks, key: Key) -> Result<()> {
+    fn finish(&mut self, marks: &Marks, count: usize) -> Result<()> {
         self.queue.finish().map_err(|e| super::error(e, "a scan on the device"))?;
         let spent = marks.total_ms(&mut self.queue)?;
         self.device_ms = match (self.device_ms, spent) {
@@ -166,7 +166,7 @@ impl<'a> CudaSession<'a> {
             (before, None) => before,
         };
         match &self.backend.clocks {
-            Some(clocks) => clocks.add(marks, &mut self.queue, key.slices),
+            Some(clocks) => clocks.add(marks, &mut self.queue, count),
             None => Ok(()),
         }
     }
@@ -255,7 +255,7 @@ impl<'a> CudaSession<'a> {
             let run = Run { first, count, total: slices };
             let memory = (self.group.as_ref().ok_or_else(unprepared)?, self.scanned.as_ref());
             feed.upload(backend, &mut self.queue, memory, run, observer)?;
-            self.execute(key)?;
+            self.execute(key, count)?;
             self.fetch(Some(&mut pooled[first * vector..][..count * vector]), logits.as_deref_mut())?;
             if let Some(maps) = maps.as_deref_mut() {
                 self.fetch_maps(run, maps)?;
@@ -297,7 +297,7 @@ impl BackendSession for CudaSession<'_> {
         let span = sequence.pooled.span(0, 4 * pooled.len()).ok_or_else(unprepared)?;
         self.queue.upload(sequence.control.all(), &sequence.host, 0).map_err(failed)?;
         self.queue.upload(span, &sequence.host, SequenceMemory::POOLED).map_err(failed)?;
-        self.execute(Key { part: Part::Sequence, slices: capacity, input: InputKind::Windowed, maps: false })?;
+        self.execute(Key { part: Part::Sequence, slices: capacity, input: InputKind::Windowed, maps: false }, slices)?;
         self.fetch(None, Some(logits))
     }
 

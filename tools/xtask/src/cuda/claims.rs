@@ -15,11 +15,12 @@ impl Claim {
 }
 
 /// HMMA: tensor cores of a warp. LDSM: whole tiles from shared memory. LDGSTS: copies to shared memory that pass by the registers.
-/// HGMMA: tensor cores of four warps.
+/// HGMMA: tensor cores of four warps. UBLKCP: bulk copies, here to all blocks of a cluster.
 pub(super) const CLAIMS: &[Claim] = &[
     Claim { kernel: "roof_mma", target: "sm_80", instructions: &["HMMA"] },
     Claim { kernel: "stem_", target: "sm_80", instructions: &["HMMA", "LDSM", "LDGSTS"] },
-    Claim { kernel: "dense_", target: "sm_80", instructions: &["HMMA", "LDSM", "LDGSTS"] },
+    Claim { kernel: "dense_r", target: "sm_80", instructions: &["HMMA", "LDSM", "LDGSTS"] },
+    Claim { kernel: "dense_sm90_", target: "sm_90a", instructions: &["HGMMA", "LDSM", "LDGSTS", "UBLKCP"] },
     Claim { kernel: "transition_", target: "sm_80", instructions: &["HMMA", "LDSM", "LDGSTS"] },
     Claim { kernel: "fragments_wgmma_", target: "sm_90a", instructions: &["HGMMA"] },
     Claim { kernel: "roof_wgmma_", target: "sm_90a", instructions: &["HGMMA"] },
