@@ -9,6 +9,8 @@
 
 #if !defined(__x86_64__) || !defined(__linux__)
 #define RADNET_UCONTEXT 1
+#endif
+#ifdef RADNET_UCONTEXT
 #include <ucontext.h>
 #endif
 

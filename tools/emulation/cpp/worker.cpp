@@ -103,6 +103,7 @@ bool Worker::run(const Launch& launch, size_t index, uint64_t seed) {
     Worker* outer_worker = worker;
     const Place* outer_place = place;
     worker = this;
+    scheduler_ = {};
     resume(scheduler_, choose(), false);
     place = outer_place;
     worker = outer_worker;

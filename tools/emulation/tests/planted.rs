@@ -14,6 +14,7 @@ const STAGE: Shape = Shape { kernel: "planted_stage", blocks: 1, threads: 128, c
 const TWO_GROUPS: Shape = Shape { kernel: "planted_two_groups", blocks: 1, threads: 32, cluster: 1, shared_bytes: 1024 };
 const CLUSTER: Shape = Shape { kernel: "planted_cluster", blocks: 4, threads: 64, cluster: 2, shared_bytes: 512 };
 const PRODUCT: Shape = Shape { kernel: "planted_product", blocks: 1, threads: 128, cluster: 1, shared_bytes: 272 };
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(sanitized)))]
 const FAULT: Shape = Shape { kernel: "planted_fault", blocks: 1, threads: 64, cluster: 1, shared_bytes: 0 };
 const OVERLAP: Shape = Shape { kernel: "planted_overlap", blocks: 4, threads: 64, cluster: 1, shared_bytes: 0 };
 
@@ -24,9 +25,14 @@ enum Outcome {
     Refused(String),
 }
 
+/// Blocks on one, two and three threads of the host.
+fn options(seed: u64) -> Options {
+    Options { threads: 1 + seed as u32 % 3, ..Options::hopper().with_seed(seed) }
+}
+
 fn outcomes(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) -> Vec<Outcome> {
     let outcome = |seed| {
-        let gpu = device(Options::hopper().with_seed(seed))?;
+        let gpu = device(options(seed))?;
         Some(match run(&gpu, shape, bug, x, expected.len()) {
             Ok(y) if y == expected => Outcome::Right,
             Ok(_) => Outcome::Wrong,
@@ -107,8 +113,8 @@ fn unwritten_shared_memory_and_accesses_outside_are_found() {
     is_refused(STAGE, 3, &x, &expected, &["cp_async16 at memory.cu:", "writes byte 1056 of 1056 of shared memory"]);
     is_refused(STAGE, 5, &x, &expected, &["cp_async16 at memory.cu:", "not in global memory"]);
     is_refused(STAGE, 6, &x, &expected, &["not multiples of 16"]);
+    // Under the address sanitizer these end the process.
     if cfg!(not(sanitized)) {
-        // Under the address sanitizer these end the process with the line.
         is_refused(STAGE, 4, &x, &expected, &["wrote byte 1056 of its 1056 bytes of shared memory"]);
         is_refused(STAGE, 7, &x, &expected, &["byte 1024 of an allocation of 1024 was written"]);
     }
@@ -166,13 +172,35 @@ fn what_would_end_the_process_ends_the_launch() {
 fn a_launch_that_overlaps_another_sees_what_it_wrote_only_after_the_wait() {
     let x = ramp(256);
     let expected: Vec<f32> = x.iter().map(|x| x + 4.0).collect();
-    let results = |bug| {
-        SEEDS.map_while(move |seed| {
-            device(Options::hopper().with_seed(seed)).map(|gpu| run_overlapping(&gpu, OVERLAP, &[0, 0, bug, 0], &ramp(256)))
-        })
-    };
+    let results =
+        |bug| SEEDS.map_while(move |seed| device(options(seed)).map(|gpu| run_overlapping(&gpu, OVERLAP, &[0, 0, bug, 0], &ramp(256))));
     assert!(results(0).all(|y| y.is_ok_and(|y| y == expected)));
     let early: Vec<_> = results(1).collect();
     assert!(early.is_empty() || early.iter().any(|y| y.as_ref().is_ok_and(|y| *y != expected)), "an early read goes unnoticed");
     assert!(results(2).all(|y| y.is_err_and(|error| error.message.contains("no thread calls grid_dependency_wait"))));
+}
+
+#[test]
+#[cfg(sanitized)]
+fn the_address_sanitizer_names_the_kernels_line() {
+    for test in ["past_shared_memory", "past_an_allocation"] {
+        let program = std::env::current_exe().expect("a test knows its program");
+        let run = std::process::Command::new(program).args(["--ignored", "--exact", test]).output().expect("it runs again");
+        let words = String::from_utf8_lossy(&run.stderr);
+        assert!(!run.status.success() && words.contains("AddressSanitizer") && words.contains("memory.cu:"), "{words}");
+    }
+}
+
+#[test]
+#[cfg(sanitized)]
+#[ignore = "ends the process"]
+fn past_shared_memory() {
+    outcomes(STAGE, 4, &ramp(256), &ramp(256));
+}
+
+#[test]
+#[cfg(sanitized)]
+#[ignore = "ends the process"]
+fn past_an_allocation() {
+    outcomes(STAGE, 7, &ramp(256), &ramp(256));
 }
