@@ -25,6 +25,9 @@
 #include "common/dense.cuh"
 #include "common/wgmma.cuh"
 
+// Other targets have no such kernels at all, so that none can be launched there.
+#if RADNET_WGMMA
+
 namespace {
 
 constexpr int WARPS = DENSE_THREADS / 32;                    // that multiply
@@ -342,9 +345,6 @@ struct Block {
 };
 
 }  // namespace
-
-// Other targets have no such kernels at all, so that none can be launched there.
-#if RADNET_WGMMA
 
 #define DENSE(name, T, R, N, stages, parts) \
     KERNEL(name, DenseArguments, THREADS, 1) { Block<T, R, N, stages, parts>(args).run(); }
