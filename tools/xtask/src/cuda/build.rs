@@ -94,12 +94,13 @@ fn compile(nvrtc: &Nvrtc, built: &mut Built, family: &str, text: &str, target: &
     let source = format!("{family}.cu");
     let started = std::time::Instant::now();
     let compiled = nvrtc.compile(&source, text, &options).map_err(|error| format!("{target}: {error}"))?;
-    built.warnings.extend(report::warnings(&compiled.log).iter().map(|line| format!("{source} for {target}: {line}")));
     let mut kernels = report::entry_points(&compiled.ptx).map_err(|error| format!("{source} for {target}: {error}"))?;
     eprintln!("{source} for {target}: {} kernels, {:.1} s", kernels.len(), started.elapsed().as_secs_f64());
+    // Where a family has no kernel, its helpers are unused, and warnings say nothing.
     if kernels.is_empty() {
         return Ok(());
     }
+    built.warnings.extend(report::warnings(&compiled.log).iter().map(|line| format!("{source} for {target}: {line}")));
     let (extension, bytes) = if target == PTX_TARGET { ("ptx", compiled.ptx.into_bytes()) } else { ("cubin", compiled.cubin) };
     if extension == "cubin" {
         add_resources(&mut kernels, &compiled.log).map_err(|error| format!("{source} for {target}: {error}"))?;
