@@ -129,7 +129,7 @@ pub trait BackendSession: Send {
         self.classify(pooled, logits)
     }
 
-    /// Milliseconds that the device itself spent on the last scan; none where it has no clock of its own.
+    /// Milliseconds that the device itself spent on the last scan, groups that overlap counted each; none where it has no clock of its own.
     fn device_ms(&self) -> Option<f64> {
         None
     }

@@ -7,8 +7,10 @@ use crate::fixture::{Case, cases};
 use radnet::backend::cuda::{CudaBackend, CudaOptions, Element, Gpu};
 use radnet::backend::{Backend, ScanMaps};
 use radnet::decision::{decide, sigmoid};
+use radnet::{ErrorKind, Observer};
 use radnet_emulation::{Options, device_or_skip};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// |Δp| of reduced precision (spec: model, "Tolerances").
 const REDUCED: f64 = 1e-2;
@@ -82,6 +84,30 @@ fn groups_graphs_and_schedules_change_no_bit() {
     same(&measured, "measured step by step");
     assert_eq!(measured.stage_times().iter().filter(|s| s.runs > 0).count(), measured.stage_times().len());
     judged(&whole, &case, &expected);
+    cancelled(&backend(&gpu, &case, CudaOptions { most_slices: Some(1), ..options(Element::F16) }), &case, &expected);
+}
+
+/// A scan that the host stops while two groups are on their way, and the same session again.
+fn cancelled(backend: &CudaBackend, case: &Case, expected: &[f64]) {
+    #[derive(Default)]
+    struct AfterOne(AtomicBool);
+    impl Observer for AfterOne {
+        fn slices_done(&self, _: usize, _: usize) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        fn cancelled(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+    let network = &case.model.network;
+    assert!(case.slices > 3, "three groups and one to stop at");
+    let mut session = backend.session().unwrap();
+    let mut pooled = vec![f32::NAN; case.slices * network.slice_vector];
+    let mut logits = vec![f32::NAN; case.slices * network.classes];
+    let stopped = session.judge(&case.stack, &AfterOne::default(), &mut pooled, &mut logits, None).unwrap_err();
+    assert_eq!(stopped.kind(), ErrorKind::Cancelled);
+    session.judge(&case.stack, &radnet::Unobserved, &mut pooled, &mut logits, None).unwrap();
+    assert_eq!(logits.iter().map(|z| f64::from(*z)).collect::<Vec<_>>(), expected);
 }
 
 /// The way in one go, twice on one session, and then a shorter scan on the same memory.

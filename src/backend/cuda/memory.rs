@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Most slices that go through the 2-D network together.
 const MOST_SLICES: usize = 64;
-/// Share of a device's memory that a session's slabs may take.
+/// Share of a device's memory that a lane's slabs may take; a session has one or two.
 const SHARE: u64 = 4;
 /// Bytes of the control words: the slice count; the first plane and the number of planes.
 const CONTROL_BYTES: usize = 32;

@@ -6,6 +6,7 @@
 pub mod devices;
 mod enqueue;
 mod feed;
+mod lane;
 mod memory;
 mod program;
 mod session;
