@@ -89,10 +89,7 @@ impl<'a> CudaSession<'a> {
         let vector = self.backend.network.slice_vector;
         let lane = &mut self.lanes[lane];
         let spent = lane.wait()?;
-        self.device_ms = match (self.device_ms, spent) {
-            (Some(before), Some(now)) => Some(before + now),
-            (before, now) => before.or(now),
-        };
+        self.device_ms = sum(self.device_ms, spent);
         lane.fetch(Some(&mut out.pooled[run.first * vector..][..run.count * vector]), out.logits.as_deref_mut())?;
         if let Some(maps) = out.maps.as_deref_mut() {
             lane.fetch_maps(run, maps)?;
@@ -128,10 +125,7 @@ impl BackendSession for CudaSession<'_> {
         lane.start_sequence(pooled, slices, capacity)?;
         let spent = lane.wait()?;
         lane.fetch(None, Some(logits))?;
-        self.device_ms = match (self.device_ms, spent) {
-            (Some(before), Some(now)) => Some(before + now),
-            (before, now) => before.or(now),
-        };
+        self.device_ms = sum(self.device_ms, spent);
         Ok(())
     }
 
@@ -153,6 +147,14 @@ impl BackendSession for CudaSession<'_> {
 
     fn device_ms(&self) -> Option<f64> {
         self.device_ms
+    }
+}
+
+/// Times of a device that has a clock.
+fn sum(before: Option<f64>, now: Option<f64>) -> Option<f64> {
+    match (before, now) {
+        (Some(before), Some(now)) => Some(before + now),
+        (before, now) => before.or(now),
     }
 }
 
