@@ -3,6 +3,8 @@
 pub mod config;
 pub(crate) mod json;
 pub mod network;
+pub mod quantisation;
 
 pub use config::Config;
 pub use network::{Extent, Network, Step};
+pub use quantisation::Quantisation;

@@ -4,6 +4,7 @@ mod amend;
 mod container;
 mod file;
 mod names;
+mod ranges;
 mod synthetic;
 mod writer;
 
