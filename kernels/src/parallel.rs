@@ -21,20 +21,27 @@ fn split<T: Send>(items: &mut [T], chunk: usize, first: usize, count: usize, wor
 }
 
 /// A slice that several workers read and write at once; each promises not to touch what another writes.
-#[derive(Clone, Copy)]
-pub(crate) struct SharedMut<'a> {
-    start: *mut f32,
-    slice: PhantomData<&'a mut [f32]>,
+pub(crate) struct SharedMut<'a, T = f32> {
+    start: *mut T,
+    slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it is only a pointer; every use is an unsafe block whose argument says why workers do not meet.
-unsafe impl Send for SharedMut<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for SharedMut<'_> {}
+impl<T> Clone for SharedMut<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
 
-impl<'a> SharedMut<'a> {
+impl<T> Copy for SharedMut<'_, T> {}
+
+// SAFETY: it is only a pointer; every use is an unsafe block whose argument says why workers do not meet.
+unsafe impl<T: Send> Send for SharedMut<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedMut<'_, T> {}
+
+impl<'a, T> SharedMut<'a, T> {
     /// Borrows the slice until the last copy is gone.
-    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), slice: PhantomData }
     }
 
@@ -43,7 +50,7 @@ impl<'a> SharedMut<'a> {
     /// # Safety
     /// `offset` lies inside the slice.
     #[inline(always)]
-    pub(crate) unsafe fn at(self, offset: usize) -> *mut f32 {
+    pub(crate) unsafe fn at(self, offset: usize) -> *mut T {
         // SAFETY: inside the slice, by the caller's promise.
         unsafe { self.start.add(offset) }
     }

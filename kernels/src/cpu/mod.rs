@@ -1,4 +1,4 @@
-//! fp32 kernels for the processor: one body per family, compiled once per tier.
+//! Kernels for the processor, fp32 here and 8-bit codes in [`int8`]: one body per family, compiled once per tier.
 //!
 //! Lanes are output channels, or outputs that do not depend on each other, and every output is one chain of fused multiply-adds in a fixed
 //! order. Tile shapes, strips and threads therefore decide the speed and never a bit of the result.
@@ -9,6 +9,7 @@
 pub mod attention;
 pub mod dense;
 pub mod gemm;
+pub mod int8;
 pub(crate) mod lanes;
 pub mod layout;
 pub mod math;

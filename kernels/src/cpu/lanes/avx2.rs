@@ -6,7 +6,7 @@ use core::arch::x86_64::*;
 
 /// Eight f32.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2Lanes(__m256);
+pub(crate) struct Avx2Lanes(pub(crate) __m256);
 
 /// The one place where a kernel body meets AVX2: everything inlined below is compiled for it.
 #[target_feature(enable = "avx2,fma")]

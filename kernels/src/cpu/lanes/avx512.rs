@@ -6,7 +6,7 @@ use core::arch::x86_64::*;
 
 /// Sixteen f32.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512Lanes(__m512);
+pub(crate) struct Avx512Lanes(pub(crate) __m512);
 
 /// The one place where a kernel body meets AVX-512: everything inlined below is compiled for it.
 #[target_feature(enable = "avx512f,avx2,fma")]

@@ -5,7 +5,7 @@ use crate::cpu::Kernel;
 
 /// Eight f32.
 #[derive(Clone, Copy)]
-pub(crate) struct PortableLanes([f32; 8]);
+pub(crate) struct PortableLanes(pub(crate) [f32; 8]);
 
 #[inline(always)]
 fn zip(a: PortableLanes, b: PortableLanes, f: impl Fn(f32, f32) -> f32) -> PortableLanes {

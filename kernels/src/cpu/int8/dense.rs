@@ -1,0 +1,426 @@
+//! One dense layer over codes: norm1·ReLU·1×1 → norm2·ReLU·3×3, whose new channels are appended as codes to the block's slab.
+//!
+//! Layouts: the slab is \[image\]\[y\]\[x\]\[slab_stride\] codes, channels padded to 16; the layer reads channels 0..in_channels and writes
+//! in_channels..in_channels + growth. norm1 and its ReLU are a saturating subtraction while pixels are packed (`prologue`), norm2 is part of
+//! conv1 and its ReLU the saturation of the mid codes, which exist only as a ring of rows with a zero border, widened to 16 bits.
+//! The work is cut as in fp32 (`strips`). The 3×3 goes by an integer Winograd F(4×4) or directly, which the shape alone decides.
+
+use super::IntKernel;
+use super::gemm::{IntGemm, Out, Requantise, Rows};
+use super::lanes::IntLanes;
+use super::layout::{self, CODES, matrix_len, panel_len, unaliased};
+use super::prologue::{Excess, Thresholds};
+use super::strips::{Grid, Strip, Tiles};
+use super::winograd::{self, InputTransform, OutputTransform, PATCH, POINTS, TILE};
+use crate::cpu::dense::DenseShape;
+use crate::cpu::layout::PANEL;
+use crate::cpu::part;
+use crate::cpu::spans::Span;
+use crate::isa::Isa;
+use crate::parallel::{self, SharedMut};
+
+/// Bytes of packed pixels in one block of the 1×1, and the most pixels it holds.
+const BLOCK_BYTES: usize = 48 * 1024;
+const BLOCK_PIXELS: usize = 96;
+/// Most mid channels with which the bound on Winograd's sums leaves its weights more bits than a direct 3×3 has.
+const MOST_WINOGRAD: usize = 512;
+
+/// The weights of a layer; `DenseShape` counts codes where it says floats.
+#[derive(Clone, Copy)]
+pub struct DenseWeights<'a> {
+    /// norm1: 255 where its scale is negative, else 0.
+    pub flip: &'a [u8],
+    /// norm1: the code of its zero, turned around with the codes; 255 where nothing may pass.
+    pub threshold: &'a [u8],
+    /// conv1 with both norms' scales, by [`layout::pack_matrix`].
+    pub conv1: &'a [i16],
+    /// From sums to mid codes.
+    pub scale1: &'a [f32],
+    /// See `scale1`.
+    pub offset1: &'a [f32],
+    /// By [`pack_conv2`].
+    pub conv2: &'a [i16],
+    /// From sums to codes of the new channels.
+    pub scale2: &'a [f32],
+    /// See `scale2`.
+    pub offset2: &'a [f32],
+}
+
+/// Whether the 3×3 goes by Winograd: where fp32 would, if the sums' 32 bits suffice.
+pub fn winograd(shape: &DenseShape) -> bool {
+    let tiles = shape.height.div_ceil(TILE) * shape.width.div_ceil(TILE);
+    (64..=MOST_WINOGRAD).contains(&shape.mid) && shape.height * shape.width * 9 >= 2 * tiles * POINTS * 3 / 4
+}
+
+/// Numbers of the packed conv2.
+pub fn conv2_len(shape: &DenseShape) -> usize {
+    if winograd(shape) { winograd::weights_len(shape.mid, shape.growth) } else { matrix_len(9 * shape.mid, shape.growth) }
+}
+
+/// Packs conv2 from the nine taps of each (output, input), zero for padded ones; `steps` receives what a unit of each output's sums stands
+/// for.
+///
+/// # Panics
+/// When `dst` is not [`conv2_len`] long, `steps` is shorter than the growth, or a weight is not finite.
+pub fn pack_conv2(shape: &DenseShape, dst: &mut [i16], steps: &mut [f64], weight: impl Fn(usize, usize) -> [f64; 9]) {
+    let (mid, growth) = (shape.mid, shape.growth);
+    if winograd(shape) {
+        winograd::pack_weights(dst, steps, mid, growth, weight);
+    } else {
+        layout::pack_matrix(dst, steps, 9 * mid, growth, CODES, |o, k| weight(o, k % mid)[k / mid]);
+    }
+}
+
+/// Floats that one worker of `workers` needs.
+pub fn scratch_len(shape: &DenseShape, workers: usize) -> usize {
+    Parts::of(shape, &Grid::new(shape, workers)).total
+}
+
+/// Runs a layer on `workers` threads of the current pool; `scratch` holds [`scratch_len`] floats for each.
+/// With `tiles`, one span a tile row of a single image, only those tiles are written.
+///
+/// # Panics
+/// When a slice is too short for the shape.
+pub fn dense_layer(
+    isa: Isa,
+    shape: &DenseShape,
+    weights: &DenseWeights<'_>,
+    tiles: Option<&[Span]>,
+    slab: &mut [u8],
+    scratch: &mut [f32],
+    workers: usize,
+) {
+    let pixels = shape.images * shape.height * shape.width;
+    if pixels == 0 {
+        return;
+    }
+    check(shape, weights, slab.len());
+    let grid = Grid::new(shape, workers);
+    assert!(tiles.is_none_or(|t| shape.images == 1 && t.len() == grid.tile_rows && t.iter().all(|s| s.end <= grid.tile_columns)));
+    let parts = Parts::of(shape, &grid);
+    assert!(scratch.len() >= parts.total * workers);
+    let slab = SharedMut::new(slab);
+    let tiles = Tiles { grid, spans: tiles };
+    parallel::over_chunks(&mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
+        let strips = part(grid.strips(), workers, worker);
+        if strips.is_empty() {
+            return;
+        }
+        isa.run_codes(Worker { shape, weights, tiles, parts, strips, slab, scratch: scratch.as_mut_ptr() });
+    });
+}
+
+fn check(shape: &DenseShape, weights: &DenseWeights<'_>, slab: usize) {
+    let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
+    assert!([k, mid, growth, shape.slab_stride].iter().all(|c| c.is_multiple_of(PANEL) && *c > 0));
+    assert!(shape.slab_stride >= k + growth && slab >= shape.images * shape.height * shape.width * shape.slab_stride);
+    assert!(weights.flip.len() >= k && weights.threshold.len() >= k);
+    assert!(weights.scale1.len() >= mid && weights.offset1.len() >= mid);
+    assert!(weights.scale2.len() >= growth && weights.offset2.len() >= growth);
+    assert!(weights.conv1.len() >= matrix_len(k, mid) && weights.conv2.len() >= conv2_len(shape));
+}
+
+/// Where the pieces of a worker's scratch lie, in floats.
+#[derive(Clone, Copy)]
+struct Parts {
+    block_pixels: usize,
+    packed_stride: usize,
+    mid: usize,
+    v: usize,
+    /// Numbers of 16 bits.
+    v_plane: usize,
+    m: usize,
+    m_plane: usize,
+    total: usize,
+}
+
+impl Parts {
+    fn of(shape: &DenseShape, grid: &Grid) -> Self {
+        let packed_stride = unaliased(shape.in_channels);
+        let block_pixels = (BLOCK_BYTES / 2 / packed_stride / 12 * 12).clamp(12, BLOCK_PIXELS);
+        // All counts of numbers are multiples of 16, so that the pieces begin on cache lines where the scratch does.
+        let mid = block_pixels * packed_stride / 2;
+        let v = mid + grid.strip_images * grid.ring * grid.mid_row / 2;
+        let (v_plane, m_plane) =
+            if winograd(shape) { (grid.chunk() * shape.mid + 2 * PANEL, grid.chunk() * shape.growth + PANEL) } else { (0, 0) };
+        let m = v + POINTS * v_plane / 2;
+        Self { block_pixels, packed_stride, mid, v, v_plane, m, m_plane, total: m + POINTS * m_plane }
+    }
+}
+
+/// The strips of one thread.
+struct Worker<'a> {
+    shape: &'a DenseShape,
+    weights: &'a DenseWeights<'a>,
+    tiles: Tiles<'a>,
+    parts: Parts,
+    strips: std::ops::Range<usize>,
+    slab: SharedMut<'a, u8>,
+    scratch: *mut f32,
+}
+
+impl IntKernel for Worker<'_> {
+    #[inline(always)]
+    fn run<V: IntLanes>(self) {
+        // SAFETY: `Parts` laid the mid ring out inside the scratch.
+        unsafe { self.scratch.add(self.parts.mid).write_bytes(0, self.parts.v - self.parts.mid) };
+        let mut fresh = true;
+        for index in self.strips.clone() {
+            let (strip, begins) = self.tiles.grid.strip(index);
+            fresh |= begins;
+            if self.tiles.count(strip) == 0 {
+                fresh = true;
+                continue;
+            }
+            // SAFETY: `dense_layer` checked every length against the shape; strips write rows of their own.
+            unsafe {
+                self.mid_rows::<V>(strip, fresh);
+                if winograd(self.shape) { self.winograd::<V>(strip) } else { self.direct::<V>(strip) }
+            }
+            fresh = false;
+        }
+    }
+}
+
+impl Worker<'_> {
+    /// The ring.
+    #[inline(always)]
+    unsafe fn mid(&self) -> *mut i16 {
+        // SAFETY: inside the scratch.
+        unsafe { self.scratch.add(self.parts.mid).cast() }
+    }
+
+    /// Makes the mid rows first_row − 1 ..= end_row of a strip that the ring does not hold yet.
+    #[inline(always)]
+    unsafe fn mid_rows<V: IntLanes>(&self, strip: Strip, fresh: bool) {
+        let (height, width, grid) = (self.shape.height, self.shape.width, &self.tiles.grid);
+        let from = if fresh { strip.first_row.saturating_sub(1) } else { strip.first_row + 1 };
+        let to = (strip.end_row + 1).min(height);
+        // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`.
+        unsafe {
+            if strip.images == 1 {
+                if fresh && strip.first_row == 0 {
+                    self.mid().add(grid.mid_at(0, 0)).write_bytes(0, grid.mid_row);
+                }
+                for row in to.max(height)..strip.end_row + 1 {
+                    self.mid().add(grid.mid_at(0, row + 1)).write_bytes(0, grid.mid_row);
+                }
+            }
+            if from >= to {
+                return;
+            }
+            if self.tiles.spans.is_some() {
+                let columns = |y: usize| self.tiles.mid_columns(y);
+                self.mid_pixels::<V>(strip.image, (from..to).map(|y| y * width + columns(y).start..y * width + columns(y).end));
+            } else if strip.images > 1 {
+                self.mid_pixels::<V>(strip.image, std::iter::once(0..strip.images * height * width));
+            } else {
+                self.mid_pixels::<V>(strip.image, std::iter::once(from * width..to * width));
+            }
+        }
+    }
+
+    /// Prologue and 1×1 of runs of pixels, counted from the first one of image `image` (and on into later ones), in blocks of like size.
+    #[inline(always)]
+    unsafe fn mid_pixels<V: IntLanes>(&self, image: usize, runs: impl Iterator<Item = std::ops::Range<usize>> + Clone) {
+        let total: usize = runs.clone().map(|run| run.len()).sum();
+        let blocks = total.div_ceil(self.parts.block_pixels);
+        let mut rows = [0; BLOCK_PIXELS];
+        let (mut block, mut filled) = (0, 0);
+        for run in runs {
+            let mut at = run.start;
+            while at < run.end {
+                let goal = part(total, blocks, block).len();
+                let count = (run.end - at).min(goal - filled);
+                // SAFETY: the caller's pixels exist, and no block is larger than the scratch has room for.
+                unsafe { self.pack::<V>(image, at, filled, &mut rows[filled..filled + count]) };
+                (at, filled) = (at + count, filled + count);
+                if filled == goal {
+                    // SAFETY: as above; `rows` name pixels of the ring.
+                    unsafe { self.pointwise::<V>(&rows[..filled]) };
+                    (block, filled) = (block + 1, 0);
+                }
+            }
+        }
+    }
+
+    /// Prologue of as many pixels as `rows` has items, to place `filled` of the block; `rows` gets their places in the ring.
+    #[inline(always)]
+    unsafe fn pack<V: IntLanes>(&self, image: usize, pixel: usize, filled: usize, rows: &mut [usize]) {
+        let (shape, grid) = (self.shape, &self.tiles.grid);
+        let area = shape.height * shape.width;
+        let (mut of, mut y, mut x) = (pixel / area, pixel % area / shape.width, pixel % shape.width);
+        let count = rows.len();
+        for row in rows {
+            *row = grid.mid_at(of, y + 1) + (x + 1) * grid.mid_stride;
+            x += 1;
+            if x == shape.width {
+                (x, y) = (0, y + 1);
+                if y == shape.height {
+                    (y, of) = (0, of + 1);
+                }
+            }
+        }
+        // SAFETY: the pixels exist, and the block has room for them.
+        unsafe {
+            V::call(Excess {
+                rows: count,
+                channels: shape.in_channels,
+                src: self.slab.at((image * area + pixel) * shape.slab_stride),
+                src_stride: shape.slab_stride,
+                thresholds: Thresholds { flip: self.weights.flip.as_ptr(), threshold: self.weights.threshold.as_ptr() },
+                dst: self.scratch.cast::<i16>().add(filled * self.parts.packed_stride),
+                dst_stride: self.parts.packed_stride,
+            });
+        }
+    }
+
+    /// The 1×1 of a packed block, to `rows` of the ring.
+    #[inline(always)]
+    unsafe fn pointwise<V: IntLanes>(&self, rows: &[usize]) {
+        let (shape, weights) = (self.shape, self.weights);
+        let requantise = Requantise { scale: weights.scale1.as_ptr(), offset: weights.offset1.as_ptr() };
+        // SAFETY: the block is packed, and `rows` name pixels of the ring.
+        unsafe {
+            V::call(IntGemm {
+                rows: rows.len(),
+                a: self.scratch.cast(),
+                a_rows: Rows::Stride(self.parts.packed_stride),
+                runs: &[0],
+                run_len: shape.in_channels,
+                w: weights.conv1.as_ptr(),
+                panel_len: panel_len(shape.in_channels),
+                panels: shape.mid / PANEL,
+                out: Out::Wide(requantise, self.mid()),
+                out_rows: Rows::Table(rows),
+            });
+        }
+    }
+
+    fn requantise2(&self) -> Requantise {
+        Requantise { scale: self.weights.scale2.as_ptr(), offset: self.weights.offset2.as_ptr() }
+    }
+
+    /// The 3×3 of a strip by Winograd, a chunk of tiles at a time.
+    #[inline(always)]
+    unsafe fn winograd<V: IntLanes>(&self, strip: Strip) {
+        let tiles = self.tiles.count(strip);
+        let chunks = tiles.div_ceil(self.tiles.grid.chunk());
+        for c in 0..chunks {
+            let chunk = part(tiles, chunks, c);
+            // SAFETY: a chunk has at most `grid.chunk()` tiles, for which `Parts` made room.
+            unsafe {
+                self.patches::<V>(strip, chunk.clone());
+                self.products::<V>(chunk.len());
+                self.outputs::<V>(strip, chunk);
+            }
+        }
+    }
+
+    /// V of a chunk of tiles.
+    #[inline(always)]
+    unsafe fn patches<V: IntLanes>(&self, strip: Strip, chunk: std::ops::Range<usize>) {
+        let (shape, grid) = (self.shape, &self.tiles.grid);
+        for (t, tile) in chunk.enumerate() {
+            let (image, y, x) = self.tiles.at(strip, tile);
+            // SAFETY: patches lie inside the ring's rows and borders, and V has room for the chunk.
+            unsafe {
+                let mut rows = [self.mid().cast_const(); PATCH];
+                for (i, row) in rows.iter_mut().enumerate() {
+                    *row = self.mid().add(grid.mid_at(image, y + i) + x * grid.mid_stride);
+                }
+                let dst = self.scratch.add(self.parts.v).cast::<i16>().add(t * shape.mid);
+                let (pixel_stride, channels, plane) = (grid.mid_stride, shape.mid, self.parts.v_plane);
+                V::call(InputTransform { rows, pixel_stride, channels, dst, plane });
+            }
+        }
+    }
+
+    /// M of a chunk of `tiles` tiles.
+    #[inline(always)]
+    unsafe fn products<V: IntLanes>(&self, tiles: usize) {
+        let (shape, parts) = (self.shape, &self.parts);
+        let plane = matrix_len(shape.mid, shape.growth);
+        for point in 0..POINTS {
+            // SAFETY: V and M have room for the chunk, and conv2 holds a matrix for each point.
+            unsafe {
+                V::call(IntGemm {
+                    rows: tiles,
+                    a: self.scratch.add(parts.v).cast::<i16>().add(point * parts.v_plane),
+                    a_rows: Rows::Stride(shape.mid),
+                    runs: &[0],
+                    run_len: shape.mid,
+                    w: self.weights.conv2.as_ptr().add(point * plane),
+                    panel_len: panel_len(shape.mid),
+                    panels: shape.growth / PANEL,
+                    out: Out::Sums(self.scratch.add(parts.m + point * parts.m_plane)),
+                    out_rows: Rows::Stride(shape.growth),
+                });
+            }
+        }
+    }
+
+    /// The codes of a chunk of tiles.
+    #[inline(always)]
+    unsafe fn outputs<V: IntLanes>(&self, strip: Strip, chunk: std::ops::Range<usize>) {
+        let (shape, parts) = (self.shape, &self.parts);
+        for (t, tile) in chunk.enumerate() {
+            let (image, y, x) = self.tiles.at(strip, tile);
+            let pixel = ((strip.image + image) * shape.height + y) * shape.width + x;
+            // SAFETY: only pixels inside the map are written.
+            unsafe {
+                V::call(OutputTransform {
+                    src: self.scratch.add(parts.m + t * shape.growth),
+                    plane: parts.m_plane,
+                    channels: shape.growth,
+                    requantise: self.requantise2(),
+                    dst: self.slab.at(pixel * shape.slab_stride + shape.in_channels),
+                    row_stride: shape.width * shape.slab_stride,
+                    pixel_stride: shape.slab_stride,
+                    height: (shape.height - y).min(TILE),
+                    width: (shape.width - x).min(TILE),
+                });
+            }
+        }
+    }
+
+    /// The 3×3 of a strip as nine runs over the ring.
+    #[inline(always)]
+    unsafe fn direct<V: IntLanes>(&self, strip: Strip) {
+        let (shape, grid) = (self.shape, &self.tiles.grid);
+        let end = strip.end_row.min(shape.height);
+        for image in 0..strip.images {
+            for y in strip.first_row..end {
+                let tiles = self.tiles.of_row(y / TILE);
+                let (first, last) = (tiles.start * TILE, (tiles.end * TILE).min(shape.width));
+                if first >= last {
+                    continue;
+                }
+                let mut runs = [0; 9];
+                for (i, run) in runs.iter_mut().enumerate() {
+                    *run = grid.mid_at(image, y + i / 3) + (first + i % 3) * grid.mid_stride;
+                }
+                let pixel = ((strip.image + image) * shape.height + y) * shape.width + first;
+                // SAFETY: the three mid rows are in the ring with their borders, and the row of outputs lies inside the map.
+                unsafe {
+                    let dst = self.slab.at(pixel * shape.slab_stride + shape.in_channels);
+                    V::call(IntGemm {
+                        rows: last - first,
+                        a: self.mid(),
+                        a_rows: Rows::Stride(grid.mid_stride),
+                        runs: &runs,
+                        run_len: shape.mid,
+                        w: self.weights.conv2.as_ptr(),
+                        panel_len: panel_len(9 * shape.mid),
+                        panels: shape.growth / PANEL,
+                        out: Out::Codes(self.requantise2(), dst),
+                        out_rows: Rows::Stride(shape.slab_stride),
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

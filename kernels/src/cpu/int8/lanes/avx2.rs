@@ -1,0 +1,129 @@
+//! Eight sums, or sixteen numbers of 16 bits, in a ymm register.
+
+use super::{IntLanes, Words};
+use crate::cpu::int8::IntKernel;
+use crate::cpu::lanes::avx2::Avx2Lanes;
+use core::arch::x86_64::*;
+
+/// Eight sums or pairs.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2Ints(__m256i);
+
+/// Sixteen numbers of 16 bits.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2Words(__m256i);
+
+/// The one place where a kernel body meets AVX2: everything inlined below is compiled for it.
+#[target_feature(enable = "avx2,fma")]
+#[inline(never)]
+pub(crate) fn shim<K: IntKernel>(kernel: K) {
+    kernel.run::<Avx2Ints>();
+}
+
+// SAFETY (all blocks below): a value of this type is only made inside `shim`, which a caller reaches with a token of AVX2 or from a kernel
+// that already runs on this tier, so AVX2 and FMA are here; loads and stores pass their caller's promise on.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl IntLanes for Avx2Ints {
+    const LANES: usize = 8;
+    type Floats = Avx2Lanes;
+    type Words = Avx2Words;
+
+    #[inline(always)]
+    unsafe fn call<K: IntKernel>(kernel: K) {
+        unsafe { shim(kernel) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(src: *const i16) -> Self {
+        Self(unsafe { _mm256_loadu_si256(src.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn splat(src: *const i16) -> Self {
+        Self(unsafe { _mm256_set1_epi32(src.cast::<i32>().read_unaligned()) })
+    }
+
+    #[inline(always)]
+    unsafe fn code_floats(src: *const u8) -> Avx2Lanes {
+        unsafe { Avx2Lanes(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(src.cast())))) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(y: Avx2Lanes, dst: *mut u8) {
+        unsafe {
+            let words = narrow(y);
+            _mm_storel_epi64(dst.cast(), _mm_packus_epi16(words, words));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_wide_codes(y: Avx2Lanes, dst: *mut i16) {
+        unsafe { _mm_storeu_si128(dst.cast(), narrow(y)) }
+    }
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Self(unsafe { _mm256_setzero_si256() })
+    }
+
+    #[inline(always)]
+    fn madd(self, a: Self, w: Self) -> Self {
+        Self(unsafe { _mm256_add_epi32(self.0, _mm256_madd_epi16(a.0, w.0)) })
+    }
+
+    #[inline(always)]
+    fn to_floats(self) -> Avx2Lanes {
+        Avx2Lanes(unsafe { _mm256_cvtepi32_ps(self.0) })
+    }
+}
+
+// SAFETY (all blocks below): as above; every tier that uses these has AVX2.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Words for Avx2Words {
+    type Codes = __m128i;
+
+    #[inline(always)]
+    unsafe fn load(src: *const i16) -> Self {
+        Self(unsafe { _mm256_loadu_si256(src.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, dst: *mut i16) {
+        unsafe { _mm256_storeu_si256(dst.cast(), self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_codes(src: *const u8) -> __m128i {
+        unsafe { _mm_loadu_si128(src.cast()) }
+    }
+
+    #[inline(always)]
+    fn excess(codes: __m128i, flip: __m128i, threshold: __m128i) -> Self {
+        Self(unsafe { _mm256_cvtepu8_epi16(_mm_subs_epu8(_mm_xor_si128(codes, flip), threshold)) })
+    }
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        Self(unsafe { _mm256_add_epi16(self.0, b.0) })
+    }
+
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        Self(unsafe { _mm256_sub_epi16(self.0, b.0) })
+    }
+
+    #[inline(always)]
+    fn times4(self) -> Self {
+        Self(unsafe { _mm256_slli_epi16::<2>(self.0) })
+    }
+}
+
+/// Eight floats of at most 16 bits, rounded to nearest as MXCSR says from the start of every thread.
+#[inline(always)]
+fn narrow(y: Avx2Lanes) -> __m128i {
+    // SAFETY: as above.
+    unsafe {
+        let n = _mm256_cvtps_epi32(y.0);
+        _mm_packs_epi32(_mm256_castsi256_si128(n), _mm256_extracti128_si256::<1>(n))
+    }
+}

@@ -1,0 +1,59 @@
+//! Kernels over 8-bit codes: activations are u8 codes of one range a channel, weights small integers, sums exact in 32 bits.
+//!
+//! Two 16-bit products are added by one instruction (`vpmaddwd`), twice the rate of a fused multiply-add, and 16 bits hold what codes become
+//! on the way: differences of codes, sums of four, and the transformed patches of an integer Winograd. `vpmaddubsw` would read the codes as
+//! they are but saturates its sums, and splitting them again costs the multiplier what it saved.
+//! Every sum is exact, so no order decides a bit. What is left is one conversion to f32 and one fused multiply-add per output, rounded to
+//! the nearest code (ties to even) and saturated, the same on every tier.
+
+pub mod convert;
+pub mod dense;
+pub mod gemm;
+pub(crate) mod lanes;
+pub mod layout;
+pub(crate) mod prologue;
+pub(crate) mod strips;
+pub mod transition;
+pub(crate) mod winograd;
+
+use crate::isa::{Avx512Bw, Isa};
+use lanes::IntLanes;
+use lanes::portable::PortableInts;
+
+/// A kernel with its arguments: `run` is its body, generic over the vector.
+pub(crate) trait IntKernel {
+    /// The body; implementations are `#[inline(always)]` so that they are compiled inside the tier's shim.
+    fn run<V: IntLanes>(self);
+}
+
+impl Isa {
+    /// Runs a kernel over codes on this tier. The 512-bit body needs AVX-512BW; a processor that has AVX-512F alone runs the 256-bit one.
+    pub(crate) fn run_codes<K: IntKernel>(self, kernel: K) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) if Avx512Bw::new().is_some() => {
+                // SAFETY: the tokens prove that the processor has AVX-512F, AVX-512BW, AVX2 and FMA.
+                unsafe { lanes::avx512::shim(kernel) }
+            }
+            // SAFETY: either token proves that the processor has AVX2 and FMA.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) | Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },
+            // SAFETY: the portable tier needs no feature.
+            _ => unsafe { PortableInts::call(kernel) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod test_numbers {
+    /// A small generator for tests.
+    pub(crate) struct Numbers(pub(crate) u64);
+
+    impl Numbers {
+        /// A number below `n`.
+        pub(crate) fn below(&mut self, n: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % n
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A transition over codes: norm·ReLU, average pool 2×2/2, 1×1, from one block's slab to the first channels of the next.
+//!
+//! The pool goes first, as an exact sum of four whose factor 1/4 the weights carry. An odd last row or column is dropped.
+
+use super::IntKernel;
+use super::gemm::{IntGemm, Out, Requantise, Rows};
+use super::lanes::IntLanes;
+use super::layout::{CODES, matrix_len, panel_len, unaliased};
+use super::prologue::{ExcessPool, Thresholds};
+use crate::cpu::layout::PANEL;
+use crate::cpu::part;
+use crate::cpu::spans::Span;
+use crate::cpu::transition::TransitionShape;
+use crate::isa::Isa;
+use crate::parallel::{self, SharedMut};
+
+/// Bytes of packed pixels in one block, and the most pixels it holds.
+const BLOCK_BYTES: usize = 48 * 1024;
+const BLOCK_PIXELS: usize = 96;
+/// The largest sum of four pixels, for [`super::layout::pack_matrix`].
+pub const POOLED: i64 = 4 * CODES;
+
+/// The weights of a transition; `TransitionShape` counts codes where it says floats.
+#[derive(Clone, Copy)]
+pub struct TransitionWeights<'a> {
+    /// The norm: 255 where its scale is negative, else 0.
+    pub flip: &'a [u8],
+    /// The norm: the code of its zero, turned around with the codes; 255 where nothing may pass.
+    pub threshold: &'a [u8],
+    /// The convolution with the norm's scale, packed for sums up to [`POOLED`].
+    pub conv: &'a [i16],
+    /// From sums to codes.
+    pub scale: &'a [f32],
+    /// See `scale`.
+    pub offset: &'a [f32],
+}
+
+fn block_pixels(shape: &TransitionShape) -> usize {
+    (BLOCK_BYTES / 2 / unaliased(shape.in_channels) / 12 * 12).clamp(12, BLOCK_PIXELS)
+}
+
+/// Floats that one worker needs.
+pub fn scratch_len(shape: &TransitionShape) -> usize {
+    block_pixels(shape) * unaliased(shape.in_channels) / 2
+}
+
+/// Runs a transition on one image; `scratch` holds [`scratch_len`] floats for each of `workers`. With `spans`, one an output row, only those
+/// pixels are written.
+///
+/// # Panics
+/// When a slice is too short.
+pub fn transition(
+    isa: Isa,
+    shape: &TransitionShape,
+    weights: &TransitionWeights<'_>,
+    (src, spans): (&[u8], Option<&[Span]>),
+    dst: &mut [u8],
+    scratch: &mut [f32],
+    workers: usize,
+) {
+    let (rows, columns) = (shape.height / 2, shape.width / 2);
+    let pixels = rows * columns;
+    let (k, n) = (shape.in_channels, shape.out_channels);
+    assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && shape.src_stride >= k && shape.dst_stride >= n);
+    assert!(src.len() >= shape.height * shape.width * shape.src_stride && dst.len() >= pixels * shape.dst_stride);
+    assert!(weights.flip.len() >= k && weights.threshold.len() >= k && weights.conv.len() >= matrix_len(k, n));
+    assert!(weights.scale.len() >= n && weights.offset.len() >= n);
+    assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
+    let len = scratch_len(shape);
+    assert!(scratch.len() >= len * workers);
+    let dst = SharedMut::new(dst);
+    parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
+        let scratch = scratch.as_mut_ptr().cast();
+        let run = |pixels| isa.run_codes(Worker { shape, weights, src, pixels, dst, scratch });
+        match spans {
+            None => run(part(pixels, workers, worker)),
+            Some(spans) => {
+                part(rows, workers, worker).for_each(|row| run(row * columns + spans[row].start..row * columns + spans[row].end));
+            }
+        }
+    });
+}
+
+/// The output pixels of one thread.
+struct Worker<'a> {
+    shape: &'a TransitionShape,
+    weights: &'a TransitionWeights<'a>,
+    src: &'a [u8],
+    pixels: std::ops::Range<usize>,
+    dst: SharedMut<'a, u8>,
+    scratch: *mut i16,
+}
+
+impl IntKernel for Worker<'_> {
+    #[inline(always)]
+    fn run<V: IntLanes>(self) {
+        let shape = self.shape;
+        let stride = unaliased(shape.in_channels);
+        let blocks = self.pixels.len().div_ceil(block_pixels(shape));
+        let requantise = Requantise { scale: self.weights.scale.as_ptr(), offset: self.weights.offset.as_ptr() };
+        for b in 0..blocks {
+            let block = part(self.pixels.len(), blocks, b);
+            let first = self.pixels.start + block.start;
+            // SAFETY: the pixels lie inside both maps, whose lengths `transition` checked, and a block inside the scratch.
+            unsafe {
+                self.pack::<V>(first, block.len(), stride);
+                V::call(IntGemm {
+                    rows: block.len(),
+                    a: self.scratch,
+                    a_rows: Rows::Stride(stride),
+                    runs: &[0],
+                    run_len: shape.in_channels,
+                    w: self.weights.conv.as_ptr(),
+                    panel_len: panel_len(shape.in_channels),
+                    panels: shape.out_channels / PANEL,
+                    out: Out::Codes(requantise, self.dst.at(first * shape.dst_stride)),
+                    out_rows: Rows::Stride(shape.dst_stride),
+                });
+            }
+        }
+    }
+}
+
+impl Worker<'_> {
+    /// Packs `count` pooled pixels from `first` on, a run within one output row at a time.
+    #[inline(always)]
+    unsafe fn pack<V: IntLanes>(&self, first: usize, count: usize, stride: usize) {
+        let shape = self.shape;
+        let columns = shape.width / 2;
+        let mut done = 0;
+        while done < count {
+            let (y, x) = ((first + done) / columns, (first + done) % columns);
+            let pixels = (columns - x).min(count - done);
+            // SAFETY: output pixel (y, x) reads input pixels (2y, 2x) to (2y + 1, 2x + 1), which exist.
+            unsafe {
+                V::call(ExcessPool {
+                    pixels,
+                    channels: shape.in_channels,
+                    src: self.src.as_ptr().add((2 * y * shape.width + 2 * x) * shape.src_stride),
+                    pixel_stride: shape.src_stride,
+                    row_stride: shape.width * shape.src_stride,
+                    thresholds: Thresholds { flip: self.weights.flip.as_ptr(), threshold: self.weights.threshold.as_ptr() },
+                    dst: self.scratch.add(done * stride),
+                    dst_stride: stride,
+                });
+            }
+            done += pixels;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::{pack_matrix, place};
+    use super::super::test_numbers::Numbers;
+    use super::*;
+
+    /// Equal to the definition over i64, code for code: odd maps, flips, spans, one and three workers, every tier.
+    #[test]
+    fn codes_are_those_of_the_definition() {
+        for (height, width, k, n) in [(2, 2, 16, 16), (5, 7, 48, 32), (12, 9, 256, 128), (24, 3, 32, 48)] {
+            let mut numbers = Numbers((height * width + k) as u64);
+            let shape = TransitionShape { height, width, in_channels: k, src_stride: k + 16, out_channels: n, dst_stride: n + 32 };
+            let src: Vec<u8> = (0..height * width * shape.src_stride).map(|_| numbers.below(256) as u8).collect();
+            let flip: Vec<u8> = (0..k).map(|_| numbers.below(2) as u8 * 255).collect();
+            let threshold: Vec<u8> = (0..k).map(|c| if c % 5 == 0 { 255 } else { numbers.below(256) as u8 }).collect();
+            let (mut conv, mut steps) = (vec![0; matrix_len(k, n)], vec![0.0; n]);
+            let values: Vec<f64> = (0..n * k).map(|_| numbers.below(2001) as f64 / 1000.0 - 1.0).collect();
+            pack_matrix(&mut conv, &mut steps, k, n, POOLED, |o, i| values[o * k + i]);
+            let scale: Vec<f32> = steps.iter().map(|s| (s * 0.05) as f32).collect();
+            let offset: Vec<f32> = (0..n).map(|o| o as f32 * 3.3 - 20.0).collect();
+            let weights = TransitionWeights { flip: &flip, threshold: &threshold, conv: &conv, scale: &scale, offset: &offset };
+            let (rows, columns) = (height / 2, width / 2);
+            let excess = |p: usize, c: usize| i64::from((src[p * shape.src_stride + c] ^ flip[c]).saturating_sub(threshold[c]));
+            let code = |y: usize, x: usize, o: usize| {
+                let pool = |c: usize| (0..4).map(|i| excess((2 * y + i / 2) * width + 2 * x + i % 2, c)).sum::<i64>();
+                let sum: i64 = (0..k).map(|c| pool(c) * i64::from(conv[place(k, o, c)])).sum();
+                let y = (sum as f32).mul_add(scale[o], offset[o]);
+                if y > 0.0 { y.min(255.0).round_ties_even() as u8 } else { 0 }
+            };
+            let spans: Vec<Span> = (0..rows).map(|y| Span { start: y % 2 % columns, end: columns - y % 3 % columns }).collect();
+            for isa in Isa::available() {
+                for (workers, spans) in [(1, None), (3, None), (2, Some(&spans[..]))] {
+                    let mut dst = vec![9; rows * columns * shape.dst_stride];
+                    let mut scratch = vec![0.0; scratch_len(&shape) * workers];
+                    transition(isa, &shape, &weights, (&src, spans), &mut dst, &mut scratch, workers);
+                    for (i, found) in dst.iter().enumerate() {
+                        let (pixel, o) = (i / shape.dst_stride, i % shape.dst_stride);
+                        let (y, x) = (pixel / columns, pixel % columns);
+                        let inside = o < n && spans.is_none_or(|s| s[y].columns().contains(&x));
+                        let expected = if inside { code(y, x, o) } else { 9 };
+                        assert_eq!(*found, expected, "{} {workers} {height}×{width} {k} {n}: {y} {x} {o}", isa.name());
+                    }
+                }
+            }
+        }
+    }
+}
