@@ -1,7 +1,7 @@
 //! One dense layer over codes: norm1·ReLU·1×1 → norm2·ReLU·3×3, whose new channels are appended as codes to the block's slab.
 //!
 //! Layouts: the slab is \[image\]\[y\]\[x\]\[slab_stride\] codes, channels padded to 16; the layer reads channels 0..in_channels and writes
-//! in_channels..in_channels + growth. norm1 and its ReLU are a saturating subtraction while pixels are packed (`prologue`), norm2 is part of
+//! in_channels..in_channels + growth. norm1 and its ReLU are a clamp of codes while pixels are packed (`prologue`), norm2 is part of
 //! conv1 and its ReLU the saturation of the mid codes, which exist only as a ring of rows with a zero border, widened to 16 bits.
 //! The work is cut as in fp32 (`strips`). The 3×3 goes by an integer Winograd F(4×4) or directly, which the shape alone decides.
 
@@ -9,7 +9,7 @@ use super::IntKernel;
 use super::gemm::{IntGemm, Out, Requantise, Rows};
 use super::lanes::IntLanes;
 use super::layout::{self, CODES, matrix_len, panel_len, unaliased};
-use super::prologue::{Excess, Thresholds};
+use super::prologue::{Bounds, Clamp};
 use super::strips::{Grid, Strip, Tiles};
 use super::winograd::{self, InputTransform, OutputTransform, PATCH, POINTS, TILE};
 use crate::cpu::dense::DenseShape;
@@ -23,22 +23,22 @@ use crate::parallel::{self, SharedMut};
 const BLOCK_BYTES: usize = 48 * 1024;
 const BLOCK_PIXELS: usize = 96;
 /// Most mid channels with which the bound on Winograd's sums leaves its weights more bits than a direct 3×3 has.
-const MOST_WINOGRAD: usize = 512;
+const MOST_WINOGRAD: usize = 256;
 
 /// The weights of a layer; `DenseShape` counts codes where it says floats.
 #[derive(Clone, Copy)]
 pub struct DenseWeights<'a> {
-    /// norm1: 255 where its scale is negative, else 0.
-    pub flip: &'a [u8],
-    /// norm1: the code of its zero, turned around with the codes; 255 where nothing may pass.
-    pub threshold: &'a [u8],
+    /// norm1 and its ReLU: the code of its zero where its scale is positive, else 0.
+    pub low: &'a [u8],
+    /// norm1 and its ReLU: the code of its zero where its scale is negative, else 255.
+    pub high: &'a [u8],
     /// conv1 with both norms' scales, by [`layout::pack_matrix`].
     pub conv1: &'a [i16],
     /// From sums to mid codes.
     pub scale1: &'a [f32],
     /// See `scale1`.
     pub offset1: &'a [f32],
-    /// By [`pack_conv2`].
+    /// By [`pack_winograd`] or [`pack_direct`].
     pub conv2: &'a [i16],
     /// From sums to codes of the new channels.
     pub scale2: &'a [f32],
@@ -57,18 +57,23 @@ pub fn conv2_len(shape: &DenseShape) -> usize {
     if winograd(shape) { winograd::weights_len(shape.mid, shape.growth) } else { matrix_len(9 * shape.mid, shape.growth) }
 }
 
-/// Packs conv2 from the nine taps of each (output, input), zero for padded ones; `steps` receives what a unit of each output's sums stands
-/// for.
+/// Packs conv2 where [`winograd`] says so, from the nine taps of each (output, input), zero for padded ones; `steps` receives what a unit of
+/// each output's sums stands for.
 ///
 /// # Panics
 /// When `dst` is not [`conv2_len`] long, `steps` is shorter than the growth, or a weight is not finite.
-pub fn pack_conv2(shape: &DenseShape, dst: &mut [i16], steps: &mut [f64], weight: impl Fn(usize, usize) -> [f64; 9]) {
-    let (mid, growth) = (shape.mid, shape.growth);
-    if winograd(shape) {
-        winograd::pack_weights(dst, steps, mid, growth, weight);
-    } else {
-        layout::pack_matrix(dst, steps, 9 * mid, growth, CODES, |o, k| weight(o, k % mid)[k / mid]);
-    }
+pub fn pack_winograd(shape: &DenseShape, dst: &mut [i16], steps: &mut [f64], weight: impl Fn(usize, usize) -> [f64; 9]) {
+    winograd::pack_weights(dst, steps, shape.mid, shape.growth, weight);
+}
+
+/// Packs conv2 where [`winograd`] does not say so, from the nine integers of each (output, input), zero for padded ones; false as
+/// [`layout::pack_matrix`].
+///
+/// # Panics
+/// When `dst` is not [`conv2_len`] long.
+#[must_use]
+pub fn pack_direct(shape: &DenseShape, dst: &mut [i16], weight: impl Fn(usize, usize) -> [i8; 9]) -> bool {
+    layout::pack_matrix(dst, 9 * shape.mid, shape.growth, CODES, |o, k| weight(o, k % shape.mid)[k / shape.mid])
 }
 
 /// Floats that one worker of `workers` needs.
@@ -114,7 +119,7 @@ fn check(shape: &DenseShape, weights: &DenseWeights<'_>, slab: usize) {
     let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
     assert!([k, mid, growth, shape.slab_stride].iter().all(|c| c.is_multiple_of(PANEL) && *c > 0));
     assert!(shape.slab_stride >= k + growth && slab >= shape.images * shape.height * shape.width * shape.slab_stride);
-    assert!(weights.flip.len() >= k && weights.threshold.len() >= k);
+    assert!(weights.low.len() >= k && weights.high.len() >= k);
     assert!(weights.scale1.len() >= mid && weights.offset1.len() >= mid);
     assert!(weights.scale2.len() >= growth && weights.offset2.len() >= growth);
     assert!(weights.conv1.len() >= matrix_len(k, mid) && weights.conv2.len() >= conv2_len(shape));
@@ -263,12 +268,12 @@ impl Worker<'_> {
         }
         // SAFETY: the pixels exist, and the block has room for them.
         unsafe {
-            V::call(Excess {
+            V::call(Clamp {
                 rows: count,
                 channels: shape.in_channels,
                 src: self.slab.at((image * area + pixel) * shape.slab_stride),
                 src_stride: shape.slab_stride,
-                thresholds: Thresholds { flip: self.weights.flip.as_ptr(), threshold: self.weights.threshold.as_ptr() },
+                bounds: Bounds { low: self.weights.low.as_ptr(), high: self.weights.high.as_ptr() },
                 dst: self.scratch.cast::<i16>().add(filled * self.parts.packed_stride),
                 dst_stride: self.parts.packed_stride,
             });

@@ -215,8 +215,8 @@ pub fn product(isa: Isa, p: &Product<'_>, dst: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::{CODES, pack_matrix, place};
-    use super::super::test_numbers::Numbers;
+    use super::super::layout::{CODES, place};
+    use super::super::test_numbers::{Numbers, random_matrix};
     use super::*;
 
     /// Equal to a sum over i64 at every tile height, odd counts of panels, odd strides, the largest numbers, on every tier.
@@ -226,9 +226,7 @@ mod tests {
             let mut numbers = Numbers(rows as u64);
             let stride = k + 3;
             let a: Vec<i16> = (0..rows * stride).map(|_| numbers.below(2 * 17_341) as i16 - 17_340).collect();
-            let (mut w, mut steps) = (vec![0; matrix_len(k, n)], vec![0.0; n]);
-            let values: Vec<f64> = (0..n * k).map(|_| numbers.below(255) as f64 - 127.0).collect();
-            pack_matrix(&mut w, &mut steps, k, n, CODES, |o, i| values[o * k + i]);
+            let w = random_matrix(&mut numbers, k, n, CODES);
             let exact = |r: usize, o: usize| (0..k).map(|i| i64::from(a[r * stride + i]) * i64::from(w[place(k, o, i)])).sum::<i64>();
             for isa in Isa::available() {
                 let mut dst = vec![f32::NAN; rows * pad(n)];

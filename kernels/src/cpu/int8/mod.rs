@@ -46,6 +46,8 @@ impl Isa {
 
 #[cfg(test)]
 mod test_numbers {
+    use super::layout::{matrix_len, pack_matrix};
+
     /// A small generator for tests.
     pub(crate) struct Numbers(pub(crate) u64);
 
@@ -55,5 +57,13 @@ mod test_numbers {
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (self.0 >> 33) % n
         }
+    }
+
+    /// A matrix \[n, k\] of random 8-bit weights, packed.
+    pub(crate) fn random_matrix(numbers: &mut Numbers, k: usize, n: usize, activation: i64) -> Vec<i16> {
+        let weights: Vec<i8> = (0..n * k).map(|_| (numbers.below(255) as i64 - 127) as i8).collect();
+        let mut packed = vec![0; matrix_len(k, n)];
+        assert!(pack_matrix(&mut packed, k, n, activation, |o, i| weights[o * k + i]));
+        packed
     }
 }

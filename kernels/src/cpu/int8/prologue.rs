@@ -1,31 +1,31 @@
-//! norm1·ReLU of codes: a subtraction that saturates at zero, while a block of pixels is widened to 16 bits for the product.
+//! norm1·ReLU of codes: a clamp, while a block of pixels is widened to 16 bits for the product.
 //!
-//! relu(scale·x + shift) with x = low + step·q is |scale|·step times how far the code, turned around where the scale is negative, lies above
-//! the code of the norm's zero. The factor is part of the product's weights.
+//! relu(scale·x + shift) with x = low + step·q is scale·step·(a − t) with t the code of the norm's zero and a = max(q, t), or min(q, t) where
+//! the scale is negative. The factor is part of the product's weights, and −t of its offset.
 
 use super::IntKernel;
 use super::lanes::{IntLanes, Words};
 
-/// Channels' turns (0 or 255) and thresholds.
+/// The bounds of every channel.
 #[derive(Clone, Copy)]
-pub(crate) struct Thresholds {
-    pub(crate) flip: *const u8,
-    pub(crate) threshold: *const u8,
+pub(crate) struct Bounds {
+    pub(crate) low: *const u8,
+    pub(crate) high: *const u8,
 }
 
-/// `dst[r, c] = max((src[r, c] ^ flip[c]) − threshold[c], 0)`; channels are a multiple of 16.
+/// `dst[r, c] = min(max(src[r, c], low[c]), high[c])`; channels are a multiple of 16.
 #[derive(Clone, Copy)]
-pub(crate) struct Excess {
+pub(crate) struct Clamp {
     pub(crate) rows: usize,
     pub(crate) channels: usize,
     pub(crate) src: *const u8,
     pub(crate) src_stride: usize,
-    pub(crate) thresholds: Thresholds,
+    pub(crate) bounds: Bounds,
     pub(crate) dst: *mut i16,
     pub(crate) dst_stride: usize,
 }
 
-impl IntKernel for Excess {
+impl IntKernel for Clamp {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
         let mut row = 0;
@@ -42,18 +42,18 @@ impl IntKernel for Excess {
     }
 }
 
-impl Excess {
-    /// `R` rows at once, so that thresholds are loaded once for all of them.
+impl Clamp {
+    /// `R` rows at once, so that bounds are loaded once for all of them.
     #[inline(always)]
     unsafe fn block<V: IntLanes, const R: usize>(&self, row: usize) {
         // SAFETY: as in `run`.
         unsafe {
             let (src, dst) = (self.src.add(row * self.src_stride), self.dst.add(row * self.dst_stride));
             for c in (0..self.channels).step_by(16) {
-                let (flip, threshold) = load::<V>(self.thresholds, c);
+                let (low, high) = load::<V>(self.bounds, c);
                 for r in 0..R {
                     let codes = V::Words::load_codes(src.add(r * self.src_stride + c));
-                    V::Words::excess(codes, flip, threshold).store(dst.add(r * self.dst_stride + c));
+                    V::Words::clamped(codes, low, high).store(dst.add(r * self.dst_stride + c));
                 }
             }
         }
@@ -61,27 +61,27 @@ impl Excess {
 }
 
 #[inline(always)]
-unsafe fn load<V: IntLanes>(t: Thresholds, c: usize) -> (<V::Words as Words>::Codes, <V::Words as Words>::Codes) {
+unsafe fn load<V: IntLanes>(t: Bounds, c: usize) -> (<V::Words as Words>::Codes, <V::Words as Words>::Codes) {
     // SAFETY: sixteen channels from `c` on exist, by the caller's promise.
-    unsafe { (V::Words::load_codes(t.flip.add(c)), V::Words::load_codes(t.threshold.add(c))) }
+    unsafe { (V::Words::load_codes(t.low.add(c)), V::Words::load_codes(t.high.add(c))) }
 }
 
-/// The sum over 2×2 pixels of what [`Excess`] gives, for a run of output pixels of one row: the average pool, whose factor 1/4 the weights
+/// The sum over 2×2 pixels of what [`Clamp`] gives, for a run of output pixels of one row: the average pool, whose factor 1/4 the weights
 /// carry. At most 1020.
 #[derive(Clone, Copy)]
-pub(crate) struct ExcessPool {
+pub(crate) struct ClampPool {
     pub(crate) pixels: usize,
     pub(crate) channels: usize,
     /// The upper left input pixel of the first output pixel.
     pub(crate) src: *const u8,
     pub(crate) pixel_stride: usize,
     pub(crate) row_stride: usize,
-    pub(crate) thresholds: Thresholds,
+    pub(crate) bounds: Bounds,
     pub(crate) dst: *mut i16,
     pub(crate) dst_stride: usize,
 }
 
-impl IntKernel for ExcessPool {
+impl IntKernel for ClampPool {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
         for p in 0..self.pixels {
@@ -90,8 +90,8 @@ impl IntKernel for ExcessPool {
                 let src = self.src.add(2 * p * self.pixel_stride);
                 let dst = self.dst.add(p * self.dst_stride);
                 for c in (0..self.channels).step_by(16) {
-                    let (flip, threshold) = load::<V>(self.thresholds, c);
-                    let at = |offset: usize| V::Words::excess(V::Words::load_codes(src.add(offset + c)), flip, threshold);
+                    let (low, high) = load::<V>(self.bounds, c);
+                    let at = |offset: usize| V::Words::clamped(V::Words::load_codes(src.add(offset + c)), low, high);
                     let upper = at(0).add(at(self.pixel_stride));
                     let lower = at(self.row_stride).add(at(self.row_stride + self.pixel_stride));
                     upper.add(lower).store(dst.add(c));

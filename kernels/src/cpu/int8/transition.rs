@@ -6,7 +6,7 @@ use super::IntKernel;
 use super::gemm::{IntGemm, Out, Requantise, Rows};
 use super::lanes::IntLanes;
 use super::layout::{CODES, matrix_len, panel_len, unaliased};
-use super::prologue::{ExcessPool, Thresholds};
+use super::prologue::{Bounds, ClampPool};
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
@@ -23,10 +23,10 @@ pub const POOLED: i64 = 4 * CODES;
 /// The weights of a transition; `TransitionShape` counts codes where it says floats.
 #[derive(Clone, Copy)]
 pub struct TransitionWeights<'a> {
-    /// The norm: 255 where its scale is negative, else 0.
-    pub flip: &'a [u8],
-    /// The norm: the code of its zero, turned around with the codes; 255 where nothing may pass.
-    pub threshold: &'a [u8],
+    /// The norm and its ReLU: the code of its zero where its scale is positive, else 0.
+    pub low: &'a [u8],
+    /// The norm and its ReLU: the code of its zero where its scale is negative, else 255.
+    pub high: &'a [u8],
     /// The convolution with the norm's scale, packed for sums up to [`POOLED`].
     pub conv: &'a [i16],
     /// From sums to codes.
@@ -63,7 +63,7 @@ pub fn transition(
     let (k, n) = (shape.in_channels, shape.out_channels);
     assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && shape.src_stride >= k && shape.dst_stride >= n);
     assert!(src.len() >= shape.height * shape.width * shape.src_stride && dst.len() >= pixels * shape.dst_stride);
-    assert!(weights.flip.len() >= k && weights.threshold.len() >= k && weights.conv.len() >= matrix_len(k, n));
+    assert!(weights.low.len() >= k && weights.high.len() >= k && weights.conv.len() >= matrix_len(k, n));
     assert!(weights.scale.len() >= n && weights.offset.len() >= n);
     assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
     let len = scratch_len(shape);
@@ -133,13 +133,13 @@ impl Worker<'_> {
             let pixels = (columns - x).min(count - done);
             // SAFETY: output pixel (y, x) reads input pixels (2y, 2x) to (2y + 1, 2x + 1), which exist.
             unsafe {
-                V::call(ExcessPool {
+                V::call(ClampPool {
                     pixels,
                     channels: shape.in_channels,
                     src: self.src.as_ptr().add((2 * y * shape.width + 2 * x) * shape.src_stride),
                     pixel_stride: shape.src_stride,
                     row_stride: shape.width * shape.src_stride,
-                    thresholds: Thresholds { flip: self.weights.flip.as_ptr(), threshold: self.weights.threshold.as_ptr() },
+                    bounds: Bounds { low: self.weights.low.as_ptr(), high: self.weights.high.as_ptr() },
                     dst: self.scratch.add(done * stride),
                     dst_stride: stride,
                 });
@@ -151,8 +151,8 @@ impl Worker<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::{pack_matrix, place};
-    use super::super::test_numbers::Numbers;
+    use super::super::layout::place;
+    use super::super::test_numbers::{Numbers, random_matrix};
     use super::*;
 
     /// Equal to the definition over i64, code for code: odd maps, flips, spans, one and three workers, every tier.
@@ -162,18 +162,16 @@ mod tests {
             let mut numbers = Numbers((height * width + k) as u64);
             let shape = TransitionShape { height, width, in_channels: k, src_stride: k + 16, out_channels: n, dst_stride: n + 32 };
             let src: Vec<u8> = (0..height * width * shape.src_stride).map(|_| numbers.below(256) as u8).collect();
-            let flip: Vec<u8> = (0..k).map(|_| numbers.below(2) as u8 * 255).collect();
-            let threshold: Vec<u8> = (0..k).map(|c| if c % 5 == 0 { 255 } else { numbers.below(256) as u8 }).collect();
-            let (mut conv, mut steps) = (vec![0; matrix_len(k, n)], vec![0.0; n]);
-            let values: Vec<f64> = (0..n * k).map(|_| numbers.below(2001) as f64 / 1000.0 - 1.0).collect();
-            pack_matrix(&mut conv, &mut steps, k, n, POOLED, |o, i| values[o * k + i]);
-            let scale: Vec<f32> = steps.iter().map(|s| (s * 0.05) as f32).collect();
-            let offset: Vec<f32> = (0..n).map(|o| o as f32 * 3.3 - 20.0).collect();
-            let weights = TransitionWeights { flip: &flip, threshold: &threshold, conv: &conv, scale: &scale, offset: &offset };
+            let low: Vec<u8> = (0..k).map(|c| if c % 2 == 0 { numbers.below(256) as u8 } else { 0 }).collect();
+            let high: Vec<u8> = (0..k).map(|c| if c % 2 == 0 { 255 } else { numbers.below(256) as u8 }).collect();
+            let conv = random_matrix(&mut numbers, k, n, POOLED);
+            let scale: Vec<f32> = (0..n).map(|o| (1.0 + o as f32 * 0.01) / (k as f32).sqrt() / 300.0).collect();
+            let offset: Vec<f32> = (0..n).map(|o| (o % 16) as f32 * 13.3 - 20.0).collect();
+            let weights = TransitionWeights { low: &low, high: &high, conv: &conv, scale: &scale, offset: &offset };
             let (rows, columns) = (height / 2, width / 2);
-            let excess = |p: usize, c: usize| i64::from((src[p * shape.src_stride + c] ^ flip[c]).saturating_sub(threshold[c]));
+            let clamped = |p: usize, c: usize| i64::from(src[p * shape.src_stride + c].max(low[c]).min(high[c]));
             let code = |y: usize, x: usize, o: usize| {
-                let pool = |c: usize| (0..4).map(|i| excess((2 * y + i / 2) * width + 2 * x + i % 2, c)).sum::<i64>();
+                let pool = |c: usize| (0..4).map(|i| clamped((2 * y + i / 2) * width + 2 * x + i % 2, c)).sum::<i64>();
                 let sum: i64 = (0..k).map(|c| pool(c) * i64::from(conv[place(k, o, c)])).sum();
                 let y = (sum as f32).mul_add(scale[o], offset[o]);
                 if y > 0.0 { y.min(255.0).round_ties_even() as u8 } else { 0 }

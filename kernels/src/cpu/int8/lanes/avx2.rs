@@ -98,8 +98,8 @@ impl Words for Avx2Words {
     }
 
     #[inline(always)]
-    fn excess(codes: __m128i, flip: __m128i, threshold: __m128i) -> Self {
-        Self(unsafe { _mm256_cvtepu8_epi16(_mm_subs_epu8(_mm_xor_si128(codes, flip), threshold)) })
+    fn clamped(codes: __m128i, low: __m128i, high: __m128i) -> Self {
+        Self(unsafe { _mm256_cvtepu8_epi16(_mm_min_epu8(_mm_max_epu8(codes, low), high)) })
     }
 
     #[inline(always)]

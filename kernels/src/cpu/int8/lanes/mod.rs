@@ -35,8 +35,8 @@ pub(crate) trait Words: Copy {
     /// They are readable.
     unsafe fn load_codes(src: *const u8) -> Self::Codes;
 
-    /// max((q xor flip) − threshold, 0).
-    fn excess(codes: Self::Codes, flip: Self::Codes, threshold: Self::Codes) -> Self;
+    /// min(max(q, low), high), in 16 bits each.
+    fn clamped(codes: Self::Codes, low: Self::Codes, high: Self::Codes) -> Self;
     /// self + b.
     fn add(self, b: Self) -> Self;
     /// self − b.

@@ -112,8 +112,8 @@ impl Words for PortableWords {
     }
 
     #[inline(always)]
-    fn excess(codes: [u8; 16], flip: [u8; 16], threshold: [u8; 16]) -> Self {
-        each(|i| i16::from((codes[i] ^ flip[i]).saturating_sub(threshold[i])))
+    fn clamped(codes: [u8; 16], low: [u8; 16], high: [u8; 16]) -> Self {
+        each(|i| i16::from(codes[i].max(low[i]).min(high[i])))
     }
 
     #[inline(always)]
