@@ -1,4 +1,4 @@
-//! A model file with a few tensors and texts exchanged and every other byte of its tensors as it was.
+//! A model file with a few tensors and texts exchanged or added and every other byte of its tensors as it was.
 
 use super::container::{Container, Dtype, TensorView};
 use crate::{Error, ErrorKind, Result};
@@ -12,13 +12,15 @@ pub struct Amendment {
     pub metadata: BTreeMap<String, String>,
     /// Tensors that the file has, of the same shape.
     pub tensors: BTreeMap<String, (Dtype, Vec<u8>)>,
+    /// Tensors of one axis that the file does not have.
+    pub added: BTreeMap<String, (Dtype, Vec<u8>)>,
 }
 
-/// The amended file. Tensors stay where they are; when an exchanged one has another length, the exchanged ones come first, so that wide
-/// types keep their alignment.
+/// The amended file. Tensors stay where they are, after the added ones; when an exchanged one has another length, the exchanged ones come
+/// first too, so that wide types keep their alignment.
 ///
 /// # Errors
-/// `bad_model` when the file is no container, or has no tensor of that name and size.
+/// `bad_model` when the file is no container, or has no tensor of that name and size, or has one of an added name.
 pub fn amend(file: &[u8], amendment: &Amendment) -> Result<Vec<u8>> {
     let Container { mut metadata, tensors } = Container::parse(file)?;
     metadata.extend(amendment.metadata.clone());
@@ -36,8 +38,18 @@ pub fn amend(file: &[u8], amendment: &Amendment) -> Result<Vec<u8>> {
 
     let mut header = Map::new();
     header.insert("__metadata__".to_owned(), json!(metadata));
-    let mut data: Vec<&[u8]> = Vec::with_capacity(order.len());
+    let mut data: Vec<&[u8]> = Vec::with_capacity(amendment.added.len() + order.len());
     let mut end = 0;
+    for (name, (dtype, bytes)) in &amendment.added {
+        if tensors.contains_key(name) {
+            return Err(bad(format!("tensor `{name}` is there already")));
+        }
+        let begin = end;
+        end += bytes.len();
+        let shape = [bytes.len() / dtype.size()];
+        header.insert(name.clone(), json!({"dtype": dtype.name(), "shape": shape, "data_offsets": [begin, end]}));
+        data.push(bytes);
+    }
     for (name, view) in order {
         let (dtype, bytes) = amendment.tensors.get(name).map_or((view.dtype, view.bytes), |(dtype, bytes)| (*dtype, bytes));
         let begin = end;

@@ -2,9 +2,9 @@
 
 use super::container::{Container, Dtype, TensorView};
 use super::names::TensorSource;
-use super::{Norm, Weights};
+use super::{Norm, Weights, quant};
 use crate::model::json::printable;
-use crate::model::{Config, Network};
+use crate::model::{Config, Network, Quantisation};
 use crate::{Error, ErrorKind, Result};
 use half::{bf16, f16};
 use sha2::{Digest, Sha256};
@@ -25,6 +25,8 @@ pub struct Model {
     pub network: Network,
     /// Every tensor.
     pub weights: Weights,
+    /// Ranges of 8-bit codes; none in a file of format 1.
+    pub quantisation: Option<Quantisation>,
     /// `radnet.name`, empty when the file does not say.
     pub name: String,
     /// `radnet.version`, empty when the file does not say.
@@ -33,6 +35,8 @@ pub struct Model {
     pub intended_use: String,
     /// `radnet.calibration`, empty when the model was never calibrated.
     pub calibration: String,
+    /// `radnet.quantisation`: where the ranges come from; empty when the file does not say.
+    pub quantisation_record: String,
     /// SHA-256 of the file, in lower-case hexadecimal.
     pub sha256: String,
     /// The file, unless the model came from memory.
@@ -78,7 +82,9 @@ impl Model {
         let network = Network::new(&config)?;
         let mut source = FileSource { tensors };
         let weights = Weights::collect(&network, &mut source)?;
-        source.finish(quantised)?;
+        let has_ranges = quantised && source.tensors.keys().any(|name| name.starts_with(quant::OURS));
+        let quantisation = if has_ranges { Some(quant::read(&network, &mut source)?) } else { None };
+        source.finish(quantised && !has_ranges)?;
         check_norms(&weights, &network)?;
         let mut text = |key: &str| metadata.remove(key).unwrap_or_default();
         Ok(Self {
@@ -86,6 +92,8 @@ impl Model {
             version: text("radnet.version"),
             intended_use: text("radnet.intended_use"),
             calibration: text("radnet.calibration"),
+            quantisation_record: text("radnet.quantisation"),
+            quantisation,
             config,
             network,
             weights,
@@ -143,9 +151,9 @@ impl TensorSource for FileSource<'_> {
 }
 
 impl FileSource<'_> {
-    /// Whatever is left is not part of the network; only quantisation data may be there, and only where the format has it.
-    fn finish(self, quantised: bool) -> Result<()> {
-        match self.tensors.keys().find(|name| !(quantised && name.starts_with("quant."))) {
+    /// Whatever is left is not part of the network; only another program's quantisation data may be there, where the format has such.
+    fn finish(self, foreign: bool) -> Result<()> {
+        match self.tensors.keys().find(|name| !(foreign && name.starts_with(quant::PREFIX))) {
             Some(name) => Err(bad(format!("tensor `{}` is not part of the configured network", printable(name)))),
             None => Ok(()),
         }

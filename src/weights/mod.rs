@@ -4,6 +4,7 @@ mod amend;
 mod container;
 mod file;
 mod names;
+mod quant;
 mod ranges;
 mod synthetic;
 mod writer;
@@ -11,6 +12,7 @@ mod writer;
 pub use amend::{Amendment, amend};
 pub use container::{Container, Dtype, TensorView};
 pub use file::Model;
+pub use quant::RangeTensor;
 pub use synthetic::synthetic;
 pub use writer::{Extras, Storage, model_bytes, write_model};
 

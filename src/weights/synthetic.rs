@@ -23,6 +23,8 @@ pub fn synthetic(config: &Config, seed: u64) -> Result<Model> {
         version: "1".to_owned(),
         intended_use: "Benchmarks and tests: the weights are random numbers.".to_owned(),
         calibration: String::new(),
+        quantisation_record: String::new(),
+        quantisation: None,
         sha256: String::new(),
         path: None,
     };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::config::{Attention, Rnn, RnnShape};
-use crate::model::{Config, Network};
+use crate::model::{Config, Network, Quantisation};
 use crate::{Error, ErrorKind};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -31,7 +31,10 @@ struct Parts {
 
 impl Parts {
     fn new() -> Self {
-        let file = small_file(Storage::F32);
+        Self::split(&small_file(Storage::F32))
+    }
+
+    fn split(file: &[u8]) -> Self {
         let length = usize::try_from(u64::from_le_bytes(file[..8].try_into().unwrap())).unwrap();
         Self { header: serde_json::from_slice(&file[8..8 + length]).unwrap(), data: file[8 + length..].to_vec() }
     }
@@ -151,7 +154,7 @@ fn unknown_tensors_are_named() {
 }
 
 #[test]
-fn format_2_carries_quantisation_data_and_reads_as_format_1() {
+fn format_2_reads_as_format_1_under_another_programs_quantisation_data() {
     let format_2 = |name: &str| {
         let mut parts = Parts::new();
         parts.append(name, "I8", &[3], &[1, 2, 3]);
@@ -162,6 +165,113 @@ fn format_2_carries_quantisation_data_and_reads_as_format_1() {
     assert!(format_2("quantum").unwrap_err().message().contains("tensor `quantum` is not part"));
     let message = refusal(|p| p.append("quant.scale", "F32", &[1], &[0; 4]));
     assert_eq!(message, "tensor `quant.scale` is not part of the configured network");
+}
+
+/// The small model with ranges, as a file taken apart.
+fn quantised() -> (Model, Parts) {
+    let mut model = synthetic(&small_config(), 7).unwrap();
+    model.quantisation = Some(Quantisation::from_norms(&model.network, &model.weights));
+    model.quantisation_record = "{}".to_owned();
+    let parts = Parts::split(&model_bytes(&model, Storage::F16, &Extras::default()).unwrap());
+    (model, parts)
+}
+
+fn quantised_refusal(change: impl FnOnce(&mut Parts)) -> String {
+    let (_, mut parts) = quantised();
+    change(&mut parts);
+    parts.open().expect_err("the file is not sound").message().to_owned()
+}
+
+/// Ranges stay what they are whatever the weights are stored as, and no weight depends on them.
+#[test]
+fn ranges_are_written_and_read_back() {
+    let (model, mut parts) = quantised();
+    let read = parts.open().unwrap();
+    assert_eq!((&read.quantisation, read.quantisation_record.as_str()), (&model.quantisation, "{}"));
+    assert_eq!(read.weights, Model::from_bytes(&small_file(Storage::F16)).unwrap().weights);
+    assert_eq!(parts.metadata()["radnet.format"], "2");
+    let ours = parts.header.iter().filter(|(name, _)| name.starts_with("quant."));
+    let shapes: Vec<String> = ours.map(|(name, entry)| format!("{name} {} {}", entry["dtype"], entry["shape"])).collect();
+    assert_eq!(
+        shapes,
+        [
+            "quant.denseblock1.denselayer1.high \"F32\" [6]",
+            "quant.denseblock1.high \"F32\" [8]",
+            "quant.denseblock1.low \"F32\" [8]",
+            "quant.denseblock2.denselayer1.high \"F32\" [6]",
+            "quant.denseblock2.denselayer2.high \"F32\" [6]",
+            "quant.denseblock2.high \"F32\" [10]",
+            "quant.denseblock2.low \"F32\" [10]",
+        ]
+    );
+}
+
+#[test]
+fn ranges_are_there_whole_or_not_at_all() {
+    let (_, parts) = quantised();
+    for name in parts.header.keys().filter(|name| name.starts_with("quant.")) {
+        let message = quantised_refusal(|parts| {
+            let entry = parts.header.remove(name).unwrap();
+            parts.header.insert("quant.stray".to_owned(), entry);
+        });
+        assert_eq!(message, format!("tensor `{name}` is missing"));
+    }
+    for name in ["quant.denseblock1.denselayer2.high", "quant.denseblock3.low", "quant.codes"] {
+        let message = quantised_refusal(|p| p.append(name, "F32", &[1], &[0; 4]));
+        assert_eq!(message, format!("tensor `{name}` is not part of the configured network"));
+    }
+    let message = quantised_refusal(|p| drop(p.metadata().insert("radnet.format".to_owned(), json!("1"))));
+    assert_eq!(message, "tensor `quant.denseblock1.denselayer1.high` is not part of the configured network");
+}
+
+#[test]
+fn unsound_ranges_are_refused_with_their_place() {
+    let (low, high, mid) = ("quant.denseblock2.low", "quant.denseblock2.high", "quant.denseblock2.denselayer2.high");
+    assert_eq!(quantised_refusal(|p| p.value(low, 3, f32::NAN)), format!("tensor `{low}` has the value NaN at index 3"));
+    assert_eq!(quantised_refusal(|p| p.value(mid, 1, f32::INFINITY)), format!("tensor `{mid}` has the value inf at index 1"));
+    assert_eq!(quantised_refusal(|p| p.value(mid, 5, -0.5)), format!("tensor `{mid}` has the negative bound -0.5 at index 5"));
+    let message = quantised_refusal(|p| {
+        p.value(low, 9, 2.5);
+        p.value(high, 9, 2.25);
+    });
+    assert_eq!(message, format!("tensor `{low}` is 2.5 at index 9, above the 2.25 of `{high}`"));
+    let message = quantised_refusal(|p| {
+        p.value(low, 9, -3e38);
+        p.value(high, 9, 3e38);
+    });
+    assert!(message.starts_with("the range of channel 9 of block 2 is -3"), "{message}");
+    let message = quantised_refusal(|p| p.header[low]["dtype"] = json!("I32"));
+    assert_eq!(message, format!("tensor `{low}` has the type I32, not F32, F16 or BF16"));
+    let message = quantised_refusal(|p| p.header[low]["shape"] = json!([10, 1]));
+    assert_eq!(message, format!("tensor `{low}` has the shape [10, 1]; the configuration asks for [10]"));
+    let (_, mut constant) = quantised();
+    constant.value(low, 9, 2.5);
+    constant.value(high, 9, 2.5);
+    constant.value(mid, 5, 0.0);
+    constant.open().unwrap();
+}
+
+/// Every tensor of the old file byte for byte, aligned, and the new ones.
+#[test]
+fn tensors_are_added_to_a_file() {
+    let (model, _) = quantised();
+    for storage in [Storage::F32, Storage::F16] {
+        let file = small_file(storage);
+        let ranges = model.quantisation.as_ref().unwrap().tensors().into_iter();
+        let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let added = ranges.map(|t| (t.name, (Dtype::F32, bytes(&t.values)))).collect();
+        let metadata = BTreeMap::from([("radnet.format".to_owned(), "2".to_owned())]);
+        let amendment = Amendment { metadata, added, ..Amendment::default() };
+        let new = amend(&file, &amendment).unwrap();
+        assert_eq!(Model::from_bytes(&new).unwrap().quantisation, model.quantisation);
+        let (old, container) = (Container::parse(&file).unwrap(), Container::parse(&new).unwrap());
+        assert!(old.tensors.iter().all(|(name, view)| container.tensors[name] == *view));
+        assert_eq!(container.tensors.len(), old.tensors.len() + 7);
+        let start = new.as_ptr().addr();
+        assert!(container.tensors.values().all(|view| (view.bytes.as_ptr().addr() - start).is_multiple_of(view.dtype.size())));
+        let error = amend(&new, &amendment).unwrap_err();
+        assert_eq!(error.message(), "tensor `quant.denseblock1.denselayer1.high` is there already");
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use super::container::{Dtype, TensorView};
 use super::file::Model;
+use super::quant::{PREFIX, RangeTensor};
+use crate::model::Quantisation;
 use crate::{Error, ErrorKind, Result};
 use half::{bf16, f16};
 use serde_json::{Map, Value, json};
@@ -24,7 +26,7 @@ pub enum Storage {
 /// What a file may hold beside the model itself.
 #[derive(Clone, Debug, Default)]
 pub struct Extras<'a> {
-    /// Quantisation data; every name begins with `quant.`, and the file is of format 2.
+    /// Another program's quantisation data, beside no ranges of ours; every name begins with `quant.`, and the file is of format 2.
     pub quant: BTreeMap<String, TensorView<'a>>,
     /// Further texts for `__metadata__`; no name begins with `radnet.`.
     pub metadata: BTreeMap<String, String>,
@@ -50,8 +52,16 @@ pub fn model_bytes(model: &Model, storage: Storage, extras: &Extras<'_>) -> Resu
         let (dtype, bytes) = narrow(tensor.values, storage);
         tensors.push((tensor.name, dtype, tensor.shape, bytes));
     }
+    let ranges = model.quantisation.as_ref().map(Quantisation::tensors).unwrap_or_default();
+    for tensor in ranges.iter().map(RangeTensor::named) {
+        let (dtype, bytes) = narrow(tensor.values, Storage::F32);
+        tensors.push((tensor.name, dtype, tensor.shape, bytes));
+    }
+    if !ranges.is_empty() && !extras.quant.is_empty() {
+        return Err(bad("a model with ranges of its own has no room for another program's quantisation data".to_owned()));
+    }
     for (name, view) in &extras.quant {
-        if !name.starts_with("quant.") {
+        if !name.starts_with(PREFIX) {
             return Err(bad(format!("tensor `{name}` is no quantisation data: its name must begin with `quant.`")));
         }
         tensors.push((name.clone(), view.dtype, view.shape.clone(), view.bytes.to_vec()));
@@ -86,7 +96,7 @@ fn metadata(model: &Model, extras: &Extras<'_>) -> Result<Map<String, Value>> {
         }
         metadata.insert(key.clone(), json!(text));
     }
-    let format = if extras.quant.is_empty() { "1" } else { "2" };
+    let format = if model.quantisation.is_none() && extras.quant.is_empty() { "1" } else { "2" };
     let config = model.config.to_json()?;
     let own = [
         ("radnet.format", format),
@@ -96,9 +106,8 @@ fn metadata(model: &Model, extras: &Extras<'_>) -> Result<Map<String, Value>> {
         ("radnet.intended_use", &model.intended_use),
     ];
     metadata.extend(own.map(|(key, text)| (key.to_owned(), json!(text))));
-    if !model.calibration.is_empty() {
-        metadata.insert("radnet.calibration".to_owned(), json!(model.calibration));
-    }
+    let records = [("radnet.calibration", &model.calibration), ("radnet.quantisation", &model.quantisation_record)];
+    metadata.extend(records.into_iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| (key.to_owned(), json!(text))));
     Ok(metadata)
 }
 

@@ -9,6 +9,7 @@ use radnet::Unobserved;
 use radnet::backend::Backend;
 use radnet::backend::cpu::{CpuBackend, CpuOptions};
 use radnet::decision::{decide, sigmoid};
+use radnet::model::Quantisation;
 use radnet::model::config::{Attention, Backbone, Config, Rnn, RnnShape, ScanRule};
 use radnet::preprocess::ScanTensor;
 use radnet::weights::{Dtype, Extras, Model, Storage, TensorView, model_bytes, synthetic};
@@ -64,7 +65,10 @@ impl Target {
 fn keeps_its_promises(model: &Model) -> Result<(), String> {
     let written = model_bytes(model, Storage::F32, &Extras::default()).map_err(|e| format!("accepted, but not written: {e}"))?;
     let read = Model::from_bytes(&written).map_err(|e| format!("written, but not accepted: {e}"))?;
-    if read.weights != model.weights || read.config != model.config || read.network != model.network {
+    if (&read.weights, &read.quantisation) != (&model.weights, &model.quantisation)
+        || read.config != model.config
+        || read.network != model.network
+    {
         return Err("written and read back to another model".to_owned());
     }
     let (scale, shift) = model.weights.norm5.scale_shift(model.network.bn_eps);
@@ -108,6 +112,9 @@ fn built_in() -> Vec<Vec<u8>> {
         config.segmentation = (1..=i).collect();
         (config.attention, config.rnn, config.scan) = (attention, rnn, scan);
         let model = synthetic(&config, i as u64).expect("a valid configuration");
+        let mut quantised = model.clone();
+        quantised.quantisation = Some(Quantisation::from_norms(&model.network, &model.weights));
+        files.push(model_bytes(&quantised, Storage::BF16, &Extras::default()).expect("a valid model"));
         let codes = TensorView { dtype: Dtype::I8, shape: vec![2, 3], bytes: &[1, 2, 3, 4, 5, 6] };
         for (storage, quant) in [
             (Storage::F32, BTreeMap::new()),
