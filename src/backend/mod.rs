@@ -3,6 +3,7 @@
 mod channels;
 pub mod cpu;
 pub mod cuda;
+mod quantised;
 pub mod reference;
 
 use crate::tensor::Extent;

@@ -1,6 +1,7 @@
 //! The oracle: the network of the model format in float64, written as plainly as the format's text and sharing nothing with the fast
-//! backends. Every test of theirs ends here. Slow: one slice of DenseNet-121 takes seconds.
+//! backends; and the oracle of the same network in 8-bit integers, which shares the integers alone. Every test of theirs ends here. Slow: one slice of DenseNet-121 takes seconds.
 
+mod quantised;
 mod session;
 
 use crate::model::Step;
@@ -23,12 +24,14 @@ pub struct Stage {
 #[derive(Clone, Debug)]
 pub struct Reference {
     model: Arc<Model>,
+    /// The integers of every block, for the oracle of the 8-bit network.
+    blocks: Option<Vec<quantised::BlockCodes>>,
 }
 
 impl Reference {
     /// The oracle of `model`.
     pub fn new(model: Arc<Model>) -> Self {
-        Self { model }
+        Self { model, blocks: None }
     }
 
     /// The 2-D network over one slice [channels, height, width]; the last stage is `pooled`.
@@ -40,6 +43,9 @@ impl Reference {
         let eps = network.bn_eps;
         let mut x = Map { channels: network.channels, extent: network.input, values: slice.to_vec() };
         assert_eq!(x.values.len(), network.channels * network.input.area(), "a slice of the network's size");
+        if let Some(blocks) = &self.blocks {
+            return self.quantised_stages(x, blocks);
+        }
         let mut stages = Vec::new();
         for (i, step) in network.steps.iter().enumerate() {
             match *step {

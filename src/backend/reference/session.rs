@@ -8,7 +8,12 @@ use crate::{Error, ErrorKind, Result};
 
 impl Backend for Reference {
     fn info(&self) -> BackendInfo {
-        BackendInfo { device: "reference".to_owned(), isa: "none".to_owned(), precision: "fp64".to_owned(), threads: 1 }
+        BackendInfo {
+            device: "reference".to_owned(),
+            isa: "none".to_owned(),
+            precision: if self.blocks.is_some() { "int8" } else { "fp64" }.to_owned(),
+            threads: 1,
+        }
     }
 
     fn session(&self) -> Result<Box<dyn BackendSession + '_>> {
