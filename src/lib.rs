@@ -14,6 +14,7 @@ pub mod model;
 pub mod observer;
 pub mod plan;
 pub mod preprocess;
+pub mod quantize;
 pub mod report;
 pub mod session;
 pub mod tensor;

@@ -22,6 +22,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("backend", &["plan", "weights", "tensor", "model"]),
     ("engine", &["backend", "weights", "model", "preprocess", "tensor", "session"]),
     ("calibrate", &["decision", "evaluate", "model", "weights"]),
+    ("quantize", &["evaluate", "model", "session", "tensor", "weights"]),
     ("session", &["backend", "decision", "engine", "model", "preprocess", "tensor", "volume", "weights"]),
     ("report", &["backend", "decision", "dicom", "engine", "evaluate", "model", "preprocess", "session", "tensor", "volume", "weights"]),
 ];

@@ -3,6 +3,7 @@
 
 mod quantised;
 mod session;
+mod winograd;
 
 use crate::model::Step;
 use crate::tensor::Extent;

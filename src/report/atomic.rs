@@ -23,6 +23,18 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// As [`write`], to a path where there is nothing yet.
+///
+/// # Errors
+/// `io`, naming `path`, also when something is there.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    let fail = |e| Error::io(path, e);
+    let mut file = temporary_beside(path).map_err(fail)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
+    file.persist_noclobber(path).map_err(|e| fail(e.error))?;
+    Ok(())
+}
+
 /// Whether `path` can be written, found out before the long work; leaves nothing behind.
 ///
 /// # Errors
@@ -71,6 +83,16 @@ mod tests {
         write(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(names(folder.path()), ["r.json"]);
+    }
+
+    #[test]
+    fn a_new_file_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        write_new(&path, b"one").unwrap();
+        assert_eq!(write_new(&path, b"two").unwrap_err().kind(), crate::ErrorKind::Io);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(names(folder.path()), ["new"]);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct Card {
     pub config: Config,
     /// How the model was calibrated, oldest first; empty when it never was.
     pub calibration: Vec<serde_json::Value>,
+    /// Where the ranges of 8-bit codes come from; none when the file has none.
+    pub quantisation: Option<serde_json::Value>,
     /// Convolutions, recurrent layers and the classifier.
     pub layers: usize,
     /// Trained values: weights, biases, γ and β; running statistics are not counted.
@@ -63,6 +65,7 @@ impl Card {
             model,
             config: config.clone(),
             calibration: Vec::new(),
+            quantisation: None,
             layers: steps.iter().map(|s| s.layers).sum(),
             parameters: steps.iter().map(|s| s.parameters).sum(),
             gflop_per_slice: gflop(false),
@@ -82,6 +85,14 @@ impl Card {
             Err(_) if text.is_empty() => Vec::new(),
             Err(_) => vec![serde_json::Value::String(text.to_owned())],
         };
+        self
+    }
+
+    /// Takes in `radnet.quantisation` of a model that has ranges; text that is no record stands for itself.
+    #[must_use]
+    pub fn with_quantisation(mut self, has_ranges: bool, text: &str) -> Self {
+        let record = || serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::String(text.to_owned()));
+        self.quantisation = has_ranges.then(record);
         self
     }
 }

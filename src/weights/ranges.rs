@@ -1,11 +1,11 @@
 //! Ranges without a scan: a norm's running mean and variance are the statistics of the channel that it reads.
 
-use super::{Norm, Weights};
+use super::{BlockWeights, Norm, Weights};
 use crate::model::quantisation::{BlockRanges, Quantisation, Range, block_shapes};
 use crate::model::{Network, Step};
 
-/// Standard deviations on either side of the mean that a range reaches.
-const DEVIATIONS: f64 = 8.0;
+/// Standard deviations on either side of the mean that a range of [`Quantisation::from_norms`] reaches.
+pub const DEVIATIONS: f64 = 8.0;
 
 /// Bounds beyond this leave no room for the arithmetic with them in float32.
 const LARGEST: f64 = f32::MAX as f64 / 4.0;
@@ -18,35 +18,54 @@ impl Quantisation {
     /// lets through, and where all are negative it ends at the highest. The stem's outputs are never negative. A mid channel reaches to
     /// β + [`DEVIATIONS`] · |γ| of its norm2.
     pub fn from_norms(network: &Network, weights: &Weights) -> Self {
-        let mut blocks: Vec<Vec<Channel>> = block_shapes(network).iter().map(|shape| vec![Channel::UNREAD; shape.channels]).collect();
-        let mut mid: Vec<Vec<Vec<f32>>> = vec![Vec::new(); blocks.len()];
-        let eps = network.bn_eps;
-        for step in &network.steps {
-            let (block, norm) = match *step {
-                Step::DenseLayer { block, layer, .. } => {
-                    let layer = &weights.blocks[block - 1].layers[layer - 1];
-                    mid[block - 1].push(upper_bounds(&layer.norm2));
-                    (block, Some(&layer.norm1))
-                }
-                Step::Segmentation { block, .. } => (block, weights.blocks[block - 1].segmentation.as_ref().map(|head| &head.norm)),
-                Step::Transition { block, .. } => (block, weights.blocks[block - 1].transition.as_ref().map(|t| &t.norm)),
-                Step::AttentionPool { .. } => (blocks.len(), Some(&weights.norm5)),
-                _ => continue,
-            };
-            if let Some(norm) = norm {
-                let (scale, shift) = norm.scale_shift(eps);
-                for (c, channel) in blocks[block - 1].iter_mut().take(scale.len()).enumerate() {
-                    channel.read((f64::from(norm.running_mean[c]), f64::from(norm.running_var[c])), eps, (scale[c], shift[c]));
-                }
+        let mid = |weights: &BlockWeights| weights.layers.iter().map(|layer| upper_bounds(&layer.norm2)).collect();
+        let blocks = readings(network, weights).into_iter().zip(&weights.blocks);
+        Self { blocks: blocks.map(|(channels, weights)| BlockRanges { channels: ranges(channels), mid: mid(weights) }).collect() }
+    }
+
+    /// Ranges from what activations were seen to reach, and `margin` of that distance beyond; as in [`Quantisation::from_norms`] without
+    /// what every reader's ReLU makes zero. `bounds` are those of `network`.
+    pub fn from_bounds(network: &Network, weights: &Weights, bounds: &Self, margin: f64) -> Self {
+        let blocks = readings(network, weights).into_iter().zip(&bounds.blocks).map(|(mut channels, seen)| {
+            for (channel, seen) in channels.iter_mut().zip(&seen.channels) {
+                let (low, high) = (f64::from(seen.low), f64::from(seen.high));
+                (channel.low, channel.high) = (low - margin * (high - low), high + margin * (high - low));
+            }
+            let mid = |highs: &Vec<f32>| highs.iter().map(|high| (f64::from(*high) * (1.0 + margin)).clamp(0.0, LARGEST) as f32).collect();
+            BlockRanges { channels: ranges(channels), mid: seen.mid.iter().map(mid).collect() }
+        });
+        Self { blocks: blocks.collect() }
+    }
+}
+
+fn ranges(channels: Vec<Channel>) -> Vec<Range> {
+    channels.into_iter().map(Channel::range).collect()
+}
+
+/// What the norms say of every channel of every block's slab.
+fn readings(network: &Network, weights: &Weights) -> Vec<Vec<Channel>> {
+    let mut blocks: Vec<Vec<Channel>> = block_shapes(network).iter().map(|shape| vec![Channel::UNREAD; shape.channels]).collect();
+    let eps = network.bn_eps;
+    for step in &network.steps {
+        let (block, norm) = match *step {
+            Step::Stem { out_channels, .. } => {
+                blocks[0].iter_mut().take(out_channels).for_each(|channel| channel.floor = 0.0);
+                continue;
+            }
+            Step::DenseLayer { block, layer, .. } => (block, Some(&weights.blocks[block - 1].layers[layer - 1].norm1)),
+            Step::Segmentation { block, .. } => (block, weights.blocks[block - 1].segmentation.as_ref().map(|head| &head.norm)),
+            Step::Transition { block, .. } => (block, weights.blocks[block - 1].transition.as_ref().map(|t| &t.norm)),
+            Step::AttentionPool { .. } => (blocks.len(), Some(&weights.norm5)),
+            _ => continue,
+        };
+        if let Some(norm) = norm {
+            let (scale, shift) = norm.scale_shift(eps);
+            for (c, channel) in blocks[block - 1].iter_mut().take(scale.len()).enumerate() {
+                channel.read((f64::from(norm.running_mean[c]), f64::from(norm.running_var[c])), eps, (scale[c], shift[c]));
             }
         }
-        let stem = network.steps.iter().find_map(|s| if let Step::Stem { out_channels, .. } = s { Some(*out_channels) } else { None });
-        for channel in blocks.iter_mut().take(1).flat_map(|b| b.iter_mut().take(stem.unwrap_or(0))) {
-            channel.floor = 0.0;
-        }
-        let ranges = |channels: Vec<Channel>| channels.into_iter().map(Channel::range).collect();
-        Self { blocks: blocks.into_iter().zip(mid).map(|(c, mid)| BlockRanges { channels: ranges(c), mid }).collect() }
     }
+    blocks
 }
 
 /// What the norms that read a channel say of it.
@@ -168,6 +187,27 @@ mod tests {
         });
         assert!(close(q.blocks[0].mid[0][0], 0.25 + 0.5 * k));
         assert_eq!(q.blocks[0].mid[0][1], 0.0);
+    }
+
+    /// A tenth beyond what was seen, and nothing below zero from the stem or below what the reader lets through.
+    #[test]
+    fn seen_bounds_make_ranges() {
+        let mut config = Config::densenet(&[1]);
+        config.segmentation.clear();
+        let mut model = synthetic(&config, 1).unwrap();
+        set(&mut model.weights.norm5, 64, [2.0, 1.0, 0.5, 4.0]);
+        set(&mut model.weights.norm5, 65, [-2.0, 1.0, 0.5, 4.0]);
+        set(&mut model.weights.norm5, 0, [-1.0, 0.0, 0.0, 4.0]);
+        set(&mut model.weights.blocks[0].layers[0].norm1, 0, [1.0, 0.0, 3.0, 1.0]);
+        let seen = Range { low: -10.0, high: 30.0 };
+        let bounds = Quantisation { blocks: vec![BlockRanges { channels: vec![seen; 96], mid: vec![vec![2.0; 128]] }] };
+        let ranges = Quantisation::from_bounds(&model.network, &model.weights, &bounds, 0.1);
+        ranges.check(&model.network).unwrap();
+        let [positive, negative, stem] = [64, 65, 0].map(|c| ranges.blocks[0].channels[c]);
+        assert!(close(positive.low, -0.5) && close(positive.high, 34.0), "{positive:?}");
+        assert!(close(negative.low, -14.0) && close(negative.high, 1.5), "{negative:?}");
+        assert!(stem.low == 0.0 && close(stem.high, 34.0), "{stem:?}");
+        assert!(close(ranges.blocks[0].mid[0][7], 2.2));
     }
 
     /// Tensors at the edge of float32 make ranges that are sound.

@@ -1,9 +1,10 @@
 //! The oracle of the 8-bit network: the integers of [`crate::backend::quantised`] multiplied and added one by one in 64 bits, each code made
 //! by the one fused multiply-add of its definition. The stem before it and everything after the last block are the float64 oracle's.
 
+use super::winograd::Winograd;
 use super::{Map, Reference, Stage, attention_pool, conv, max_pool, norm_relu, segmentation};
 use crate::backend::quantised::{Decoder, DenseCodes, Encoder, Reader, Rounded, TransitionCodes, saturated};
-use crate::model::{Quantisation, Step};
+use crate::model::{Network, Quantisation, Step};
 use crate::tensor::Extent;
 use crate::weights::Model;
 use std::sync::Arc;
@@ -13,8 +14,30 @@ use std::sync::Arc;
 pub(super) struct BlockCodes {
     encoders: Vec<Encoder>,
     decoders: Vec<Decoder>,
-    layers: Vec<(DenseCodes, Rounded)>,
+    layers: Vec<Layer>,
     transition: Option<TransitionCodes>,
+}
+
+/// A dense layer's integers.
+#[derive(Clone, Debug)]
+pub(in crate::backend) struct Layer {
+    codes: DenseCodes,
+    three: ThreeByThree,
+}
+
+/// Which way the 3×3 goes.
+#[derive(Clone, Debug)]
+enum ThreeByThree {
+    Direct(Rounded),
+    Winograd(Winograd),
+}
+
+impl Layer {
+    /// On maps of this extent.
+    pub(in crate::backend) fn new(codes: DenseCodes, extent: Extent) -> Self {
+        let three = Winograd::new(&codes, extent).map_or_else(|| ThreeByThree::Direct(codes.direct()), ThreeByThree::Winograd);
+        Self { codes, three }
+    }
 }
 
 /// Codes of a map, channel by channel, each row-major.
@@ -28,23 +51,11 @@ impl Reference {
     /// The oracle of `model` in 8-bit integers with such ranges, which were checked against its network.
     pub fn quantised(model: Arc<Model>, quantisation: &Quantisation) -> Self {
         let (weights, eps, ranges) = (&model.weights, model.network.bn_eps, &quantisation.blocks);
-        let blocks = weights.blocks.iter().enumerate().map(|(b, block)| {
-            let layer = |(l, w)| DenseCodes::new(w, eps, &ranges[b], l);
-            BlockCodes {
-                encoders: ranges[b].channels.iter().map(|range| Encoder::new(*range)).collect(),
-                decoders: ranges[b].channels.iter().map(|range| Decoder::new(*range)).collect(),
-                layers: block
-                    .layers
-                    .iter()
-                    .enumerate()
-                    .map(layer)
-                    .map(|codes| {
-                        let direct = codes.direct();
-                        (codes, direct)
-                    })
-                    .collect(),
-                transition: block.transition.as_ref().map(|w| TransitionCodes::new(w, eps, &ranges[b], &ranges[b + 1])),
-            }
+        let blocks = weights.blocks.iter().zip(extents(&model.network)).enumerate().map(|(b, (block, extent))| BlockCodes {
+            encoders: ranges[b].channels.iter().map(|range| Encoder::new(*range)).collect(),
+            decoders: ranges[b].channels.iter().map(|range| Decoder::new(*range)).collect(),
+            layers: block.layers.iter().enumerate().map(|(l, w)| Layer::new(DenseCodes::new(w, eps, &ranges[b], l), extent)).collect(),
+            transition: block.transition.as_ref().map(|w| TransitionCodes::new(w, eps, &ranges[b], &ranges[b + 1])),
         });
         let blocks = blocks.collect();
         Self { blocks: Some(blocks), model }
@@ -67,8 +78,7 @@ impl Reference {
                 }
                 Step::DenseLayer { block, layer, .. } => {
                     current = block - 1;
-                    let (dense, direct) = &blocks[current].layers[layer - 1];
-                    dense_layer(&mut codes, dense, direct);
+                    dense_layer(&mut codes, &blocks[current].layers[layer - 1]);
                     if !matches!(network.steps[i + 1], Step::DenseLayer { .. }) {
                         x = decoded(&codes, &blocks[current].decoders);
                         stages.push(x.stage(format!("block{block}")));
@@ -107,24 +117,41 @@ fn decoded(codes: &Codes, decoders: &[Decoder]) -> Map {
     Map { channels: codes.channels.len(), extent: codes.extent, values }
 }
 
+/// The extent of every block.
+fn extents(network: &Network) -> Vec<Extent> {
+    let entered = network.steps.iter().filter_map(|step| match *step {
+        Step::Stem { output, .. } | Step::Transition { output, .. } => Some(output),
+        _ => None,
+    });
+    entered.collect()
+}
+
 /// Appends the layer's channels to the slab.
-pub(in crate::backend) fn dense_layer(slab: &mut Codes, dense: &DenseCodes, direct: &Rounded) {
-    let clamped = clamped(&slab.channels, &dense.readers);
-    let sums = (0..dense.conv1.scale.len()).map(|o| {
+pub(in crate::backend) fn dense_layer(slab: &mut Codes, Layer { codes, three }: &Layer) {
+    let clamped = clamped(&slab.channels, &codes.readers);
+    let mid = (0..codes.conv1.scale.len()).map(|o| {
         let mut sums = vec![0i64; slab.extent.area()];
-        for (weight, codes) in row(&dense.conv1, o).iter().zip(&clamped) {
+        for (weight, codes) in row(&codes.conv1, o).iter().zip(&clamped) {
             sums.iter_mut().zip(codes).for_each(|(sum, q)| *sum += i64::from(*weight) * i64::from(*q));
         }
-        requantised(&dense.conv1, o, &sums)
+        requantised(&codes.conv1, o, &sums)
     });
-    let mid: Vec<Vec<u8>> = sums.collect();
-    for o in 0..direct.scale.len() {
-        let mut sums = vec![0i64; slab.extent.area()];
-        for (taps, codes) in row(direct, o).chunks_exact(9).zip(&mid) {
-            add_taps(&mut sums, taps, codes, slab.extent);
+    let mid = Codes { extent: slab.extent, channels: mid.collect() };
+    slab.channels.extend(match three {
+        ThreeByThree::Winograd(winograd) => winograd.run(&mid),
+        ThreeByThree::Direct(matrix) => direct(&mid, matrix),
+    });
+}
+
+fn direct(mid: &Codes, matrix: &Rounded) -> Vec<Vec<u8>> {
+    let output = |o| {
+        let mut sums = vec![0i64; mid.extent.area()];
+        for (taps, codes) in row(matrix, o).chunks_exact(9).zip(&mid.channels) {
+            add_taps(&mut sums, taps, codes, mid.extent);
         }
-        slab.channels.push(requantised(direct, o, &sums));
-    }
+        requantised(matrix, o, &sums)
+    };
+    (0..matrix.scale.len()).map(output).collect()
 }
 
 /// Adds one channel's 3×3; outside the map its codes are 0.

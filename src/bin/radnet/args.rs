@@ -4,6 +4,7 @@ use crate::calibrate::args::{CalibrateArguments, HELP as CALIBRATE_HELP};
 use crate::engine::{EngineArguments, threads};
 use crate::environment;
 use crate::evaluate::args::{EvaluateArguments, HELP as EVALUATE_HELP, RUN_HELP};
+use crate::quantize::args::{HELP as QUANTIZE_HELP, QuantizeArguments};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -29,6 +30,9 @@ pub(crate) enum Command {
     /// Fit a model's probabilities and its threshold to labelled scans, and write a new model
     #[command(after_help = format!("{CALIBRATE_HELP}\n\n{RUN_HELP}"))]
     Calibrate(Box<CalibrateArguments>),
+    /// Give a model the ranges that int8 needs, from its norms or from scans, say what int8 changes, and write a new model
+    #[command(after_help = QUANTIZE_HELP)]
+    Quantize(Box<QuantizeArguments>),
     /// Show what this machine offers, which instruction set would be used, and why not the others
     Devices(DevicesArguments),
 }

@@ -6,6 +6,7 @@ mod text;
 use crate::console::{Output, complain};
 use crate::environment::Environment;
 use crate::evaluate::run as runner;
+use crate::newmodel::{NewModel, is_same_file, now};
 use crate::sink::Sink;
 use crate::{FAILED, OK};
 use args::CalibrateArguments;
@@ -24,7 +25,6 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The document of `--json`.
 #[derive(Serialize)]
@@ -32,15 +32,6 @@ pub(crate) struct Outcome {
     #[serde(flatten)]
     pub(crate) record: Record,
     pub(crate) model: NewModel,
-}
-
-/// The file written.
-#[derive(Serialize)]
-pub(crate) struct NewModel {
-    pub(crate) file: String,
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) sha256: String,
 }
 
 /// Runs the command; the exit status.
@@ -136,8 +127,7 @@ fn write(arguments: &CalibrateArguments, file: &[u8], model: &Model, class: usiz
     let bytes = calibrated(file, &change).map_err(|e| e.in_file(&arguments.model))?;
     let new = Model::from_bytes(&bytes)?;
     atomic::write(&arguments.out, &bytes)?;
-    let file = arguments.out.display().to_string();
-    Ok(Outcome { record, model: NewModel { file, name: new.name, version: new.version, sha256: new.sha256 } })
+    Ok(Outcome { record, model: NewModel::new(&arguments.out, &new) })
 }
 
 /// The class by the model's own name or a data set's.
@@ -188,18 +178,6 @@ fn check_outputs(arguments: &CalibrateArguments, json: Option<&Sink>) -> Result<
     atomic::check_writable(&arguments.out)
 }
 
-/// The same file, through links of either kind.
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    let same_path = matches!((std::fs::canonicalize(a), std::fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b);
-    #[cfg(unix)]
-    let same_path = same_path || {
-        use std::os::unix::fs::MetadataExt;
-        let identity = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
-        matches!((identity(a), identity(b)), (Ok(a), Ok(b)) if a == b)
-    };
-    same_path
-}
-
 fn labels_file(path: &Path) -> Result<LabelsFile> {
     let sha256 = digest(path).map_err(|e| Error::io(path, e))?.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(LabelsFile { name: path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()), sha256 })
@@ -212,46 +190,6 @@ fn digest(path: &Path) -> std::io::Result<Sha256> {
         match file.read(&mut piece)? {
             0 => return Ok(hash),
             n => hash.update(&piece[..n]),
-        }
-    }
-}
-
-/// The clock as `2026-11-24T10:54:49Z`.
-fn now() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    utc(seconds)
-}
-
-/// Seconds since 1970 in UTC, by the days of eras of 400 years that begin in March (Hinnant, "chrono-compatible low-level date algorithms").
-fn utc(seconds: u64) -> String {
-    let days = seconds / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = (era * 400 + year + month / 10, if month < 10 { month + 3 } else { month - 9 });
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::utc;
-
-    /// Values of `date -u -d @N`.
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (951_868_800, "2000-03-01T00:00:00Z"),
-            (1_709_164_800, "2024-02-29T00:00:00Z"),
-            (4_102_444_799, "2099-12-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(utc(seconds), text);
         }
     }
 }

@@ -81,7 +81,9 @@ fn model(path: &Path) -> ModelEntry {
     let source = path.display().to_string();
     match Model::open(path) {
         Ok(model) => {
-            let card = Card::new(model_info(&model), &model.config, &model.network).with_calibration(&model.calibration);
+            let card = Card::new(model_info(&model), &model.config, &model.network)
+                .with_calibration(&model.calibration)
+                .with_quantisation(model.quantisation.is_some(), &model.quantisation_record);
             ModelEntry { source, card: Some(card), error: None }
         }
         Err(error) => ModelEntry { source, card: None, error: Some(Problem::from(&error)) },

@@ -12,8 +12,10 @@ mod evaluate;
 mod gpus;
 mod inspect;
 mod interrupt;
+mod newmodel;
 mod predict;
 mod progress;
+mod quantize;
 mod sink;
 mod study;
 mod table;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect::run(inspect, &environment),
         Command::Evaluate(evaluate) => evaluate::run(*evaluate, &environment),
         Command::Calibrate(calibrate) => calibrate::run(*calibrate, &environment),
+        Command::Quantize(quantize) => quantize::run(*quantize, &environment),
         Command::Devices(devices) => devices::run(devices, &environment),
     })
 }

@@ -53,6 +53,9 @@ fn body(card: &Card, paint: Paint) -> String {
     for record in &card.calibration {
         let _ = writeln!(text, "  {:<11} {}", "calibrated", calibration(record));
     }
+    if let Some(record) = &card.quantisation {
+        let _ = writeln!(text, "  {:<11} {}", "int8", quantisation(record));
+    }
     text.push_str(&steps(card));
     text.push_str(&intended_use(&card.model, paint));
     text
@@ -81,6 +84,18 @@ fn calibration(record: &Value) -> String {
         said("/positives"),
         said("/labels/name"),
     ))
+}
+
+/// The record of `radnet.quantisation`; of another writer's whatever is there.
+fn quantisation(record: &Value) -> String {
+    let number = |name: &str| record["ranges"][name].as_f64();
+    let source = match (record["ranges"]["from"].as_str(), number("deviations"), number("scans"), number("slices")) {
+        (Some("norms"), Some(k), ..) => format!("ranges from the norms, {k} standard deviations either way"),
+        (Some("scans"), _, Some(scans), Some(slices)) => format!("ranges from {scans} scans, {slices} slices"),
+        _ if record.as_str() == Some("") => return "ranges of unknown origin".to_owned(),
+        _ => return one_line(&record.to_string()),
+    };
+    one_line(&format!("{}: {source}", record["date"].as_str().unwrap_or("unknown")))
 }
 
 fn steps(card: &Card) -> String {
@@ -171,5 +186,12 @@ mod tests {
             assert!(backbone(&config).starts_with(name), "{}", backbone(&config));
         }
         assert_eq!([grouped(0), grouped(999), grouped(1000), grouped(6_953_856)], ["0", "999", "1 000", "6 953 856"]);
+    }
+
+    #[test]
+    fn where_ranges_come_from_is_said() {
+        let record = serde_json::json!({"date": "d", "ranges": {"from": "norms", "deviations": 12.0}});
+        assert_eq!(quantisation(&record), "d: ranges from the norms, 12 standard deviations either way");
+        assert_eq!(quantisation(&Value::String(String::new())), "ranges of unknown origin");
     }
 }
