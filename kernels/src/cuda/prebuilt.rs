@@ -3,7 +3,10 @@
 //! `cargo xtask cuda` compiles every kernel file for every target; the results are committed, so that a build needs no compiler for GPUs and
 //! a machine nothing but NVIDIA's driver.
 
+use flate2::read::ZlibDecoder;
+use sha2::{Digest, Sha256};
 use std::fmt;
+use std::io::Read;
 
 /// The kernels of one file for one target.
 #[derive(Debug)]
@@ -12,10 +15,31 @@ pub struct Module {
     pub family: &'static str,
     /// "sm_80" and "sm_90a" are machine code, "compute_80" is assembler text for the driver to compile.
     pub target: &'static str,
-    /// What the driver loads.
-    pub image: &'static [u8],
+    /// The size of what the driver loads.
+    pub bytes: usize,
+    /// Its SHA-256 in hexadecimal, as in `manifest.json`.
+    pub sha256: &'static str,
+    /// It as a zlib stream.
+    pub packed: &'static [u8],
     /// The entry points in it.
     pub kernels: &'static [&'static str],
+}
+
+impl Module {
+    /// What the driver loads. Nothing is allocated beyond its size, whatever the stream holds.
+    ///
+    /// # Errors
+    /// In words, where it is not what was compiled.
+    pub fn image(&self) -> Result<Vec<u8>, String> {
+        let mut image = Vec::with_capacity(self.bytes + 1);
+        let unpacked = ZlibDecoder::new(self.packed).take(self.bytes as u64 + 1).read_to_end(&mut image);
+        unpacked.map_err(|error| format!("it cannot be unpacked ({error})"))?;
+        if image.len() != self.bytes {
+            return Err(format!("it does not unpack to {} bytes", self.bytes));
+        }
+        let hash: String = Sha256::digest(&image).iter().map(|byte| format!("{byte:02x}")).collect();
+        if hash == self.sha256 { Ok(image) } else { Err("it is not what was compiled".to_owned()) }
+    }
 }
 
 /// All of them. Not a constant: each crate that named it would hold the images once more.
@@ -145,7 +169,7 @@ mod tests {
     use super::*;
 
     const fn module(target: &'static str) -> Module {
-        Module { family: "dense", target, image: &[], kernels: &[] }
+        Module { family: "dense", target, bytes: 0, sha256: "", packed: &[], kernels: &[] }
     }
 
     /// All the targets of `cargo xtask cuda`, in an order of no meaning.
@@ -196,13 +220,28 @@ mod tests {
         assert_eq!((capability_of_code("sm_80", (8, 9)), capability_of_code("sm_90a", (9, 0))), ((8, 9), (9, 0)));
     }
 
-    /// What is committed is well formed: known targets, images that are what their target says, no kernel in two families.
+    /// A stream that is cut, changed, longer or shorter than it should be, or that holds something else, is told from the right one.
+    #[test]
+    fn damage_is_found() {
+        let module = MODULES.iter().min_by_key(|module| module.bytes).unwrap();
+        let with = |packed: Vec<u8>, bytes: usize, sha256| Module { packed: packed.leak(), bytes, sha256, ..*module }.image();
+        let packed = module.packed.to_vec();
+        assert_eq!(with(packed.clone(), module.bytes, module.sha256).unwrap().len(), module.bytes);
+        assert!(with(packed[..packed.len() / 2].to_vec(), module.bytes, module.sha256).unwrap_err().contains("unpack"));
+        let changed: Vec<u8> = packed.iter().enumerate().map(|(i, byte)| if i == packed.len() - 1 { byte ^ 1 } else { *byte }).collect();
+        assert!(with(changed, module.bytes, module.sha256).unwrap_err().contains("unpack"));
+        assert!(with(packed.clone(), module.bytes - 1, module.sha256).unwrap_err().contains("bytes"));
+        assert!(with(packed.clone(), module.bytes + 1, module.sha256).unwrap_err().contains("bytes"));
+        assert!(with(packed, module.bytes, MODULES[0].sha256).unwrap_err().contains("not what was compiled"));
+    }
+
+    /// What is committed is well formed: known targets, images that unpack to what was compiled and are what their target says, no kernel in two families.
     #[test]
     fn what_is_built_in_is_well_formed() {
         let mut homes = std::collections::HashMap::new();
         for module in MODULES {
             let target = Target::parse(module.target).unwrap();
-            let machine_code = module.image.starts_with(b"\x7fELF");
+            let machine_code = module.image().unwrap().starts_with(b"\x7fELF");
             assert_eq!(machine_code, !target.text, "{}.{}", module.family, module.target);
             assert!(target.text || !module.kernels.is_empty());
             for kernel in module.kernels {

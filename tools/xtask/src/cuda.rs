@@ -5,6 +5,7 @@ mod check;
 mod claims;
 mod manifest;
 mod nvrtc;
+mod packed;
 mod report;
 mod table;
 mod toolchain;

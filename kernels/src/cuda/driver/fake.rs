@@ -5,9 +5,13 @@ use super::super::prebuilt::Module;
 use super::super::selftest;
 use super::api::{Api, Status};
 use cudarc::driver::sys;
+use flate2::{Compression, read::ZlibEncoder};
+use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
+use std::io::Read;
+use std::sync::LazyLock;
 use sys::CUdevice_attribute_enum as Attribute;
 
 /// One launch as the driver saw it.
@@ -61,16 +65,22 @@ thread_local! {
 }
 
 /// Images whose bytes are their target's name.
-pub(super) static MODULES: [Module; 5] = [
-    image("selftest", "sm_80", b"sm_80", &[selftest::KERNEL]),
-    image("selftest", "sm_90a", b"sm_90a", &[selftest::KERNEL]),
-    image("selftest", "compute_80", b"compute_80", &[selftest::KERNEL]),
-    image("other", "sm_80", b"sm_80", &["other", "older"]),
-    image("other", "sm_90a", b"sm_90a", &["other", "absent"]),
-];
+pub(super) static MODULES: LazyLock<[Module; 6]> = LazyLock::new(|| {
+    [
+        image("selftest", "sm_80", &[selftest::KERNEL]),
+        image("selftest", "sm_90a", &[selftest::KERNEL]),
+        image("selftest", "compute_80", &[selftest::KERNEL]),
+        image("other", "sm_80", &["other", "older"]),
+        image("other", "sm_90a", &["other", "absent"]),
+        Module { sha256: "", ..image("damaged", "sm_90a", &["damaged"]) },
+    ]
+});
 
-const fn image(family: &'static str, target: &'static str, image: &'static [u8], kernels: &'static [&'static str]) -> Module {
-    Module { family, target, image, kernels }
+fn image(family: &'static str, target: &'static str, kernels: &'static [&'static str]) -> Module {
+    let mut packed = Vec::new();
+    ZlibEncoder::new(target.as_bytes(), Compression::fast()).read_to_end(&mut packed).unwrap();
+    let hash: String = Sha256::digest(target).iter().map(|byte| format!("{byte:02x}")).collect();
+    Module { family, target, bytes: target.len(), sha256: hash.leak(), packed: packed.leak(), kernels }
 }
 
 pub(super) fn with<R>(look: impl FnOnce(&mut Fake) -> R) -> R {

@@ -106,9 +106,13 @@ impl Modules {
     }
 
     fn load(&self, module: &'static Module) -> Result<Image> {
+        let image = match module.image() {
+            Ok(image) => image,
+            Err(reason) => return Ok(Image::Refused(reason)),
+        };
         // Aligned as the driver's own structures want it, and with a zero at the end, as text needs it.
-        let mut words = vec![0_u64; module.image.len() / 8 + 1];
-        for (word, bytes) in words.iter_mut().zip(module.image.chunks(8)) {
+        let mut words = vec![0_u64; image.len() / 8 + 1];
+        for (word, bytes) in words.iter_mut().zip(image.chunks(8)) {
             let mut whole = [0; 8];
             whole[..bytes.len()].copy_from_slice(bytes);
             *word = u64::from_ne_bytes(whole);

@@ -9,7 +9,7 @@ fn open() -> Result<Driver> {
 }
 
 fn open_at(index: usize) -> Result<Driver> {
-    Driver::with(Installed::new(&API)?, index, &MODULES)
+    Driver::with(Installed::new(&API)?, index, &*MODULES)
 }
 
 #[track_caller]
@@ -137,6 +137,8 @@ fn images_are_loaded_once_and_kernels_named_when_missing() {
     assert_eq!(loads(), 2);
     refused(launch(&mut *stream, Launch { kernel: "older", ..LAUNCH }), GpuErrorKind::Unavailable, &["kernel older", "9.0"]);
     refused(launch(&mut *stream, Launch { kernel: "absent", ..LAUNCH }), GpuErrorKind::Unavailable, &["sm_90a lacks the kernel absent"]);
+    let damaged = launch(&mut *stream, Launch { kernel: "damaged", ..LAUNCH });
+    refused(damaged, GpuErrorKind::Unavailable, &["the kernel damaged; sm_90a: it is not what was compiled"]);
 }
 
 /// What a driver refuses is replaced by the next best image, down to text that it compiles itself.

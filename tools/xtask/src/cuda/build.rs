@@ -2,8 +2,9 @@
 
 use super::manifest::{self, Kernel, Manifest, Module, sha256};
 use super::nvrtc::{COMPILER, Nvrtc};
+use super::packed::{pack, packed_name, unpack, unpacked_name};
 use super::toolchain::{Toolchain, set_mode};
-use super::{PTX_TARGET, TARGETS, prebuilt_folder, report, sources_folder};
+use super::{PTX_TARGET, TARGETS, packed, prebuilt_folder, report, sources_folder};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -79,8 +80,7 @@ fn reused(committed: &Manifest, family: &str, sources: &BTreeMap<String, String>
     if !same || !every_target || modules.is_empty() || modules.iter().any(|module| !TARGETS.contains(&module.target.as_str())) {
         return false;
     }
-    let read = |module: &Module| std::fs::read(prebuilt_folder().join(&module.file)).ok().filter(|bytes| sha256(bytes) == module.sha256);
-    let Some(files) = modules.iter().map(read).collect::<Option<Vec<_>>>() else { return false };
+    let Some(files) = modules.iter().map(packed::committed).collect::<Option<Vec<_>>>() else { return false };
     built.files.extend(modules.iter().map(|module| module.file.clone()).zip(files));
     built.manifest.modules.extend(modules);
     true
@@ -167,9 +167,10 @@ fn unique_names(manifest: &Manifest) -> Result<(), String> {
 /// `modules.rs`: what the product includes.
 pub(super) fn modules_rs(manifest: &Manifest) -> String {
     let mut text = String::from("// Made by `cargo xtask cuda`.\n&[\n");
-    for Module { file, family, target, kernels, .. } in &manifest.modules {
+    for Module { file, family, target, bytes, sha256, kernels } in &manifest.modules {
         let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name.as_str()).collect();
-        let entry = format!("Module {{ family: {family:?}, target: {target:?}, image: include_bytes!({file:?}), kernels: &{names:?} }}");
+        let content = format!("bytes: {bytes}, sha256: {sha256:?}, packed: include_bytes!({:?})", packed_name(file));
+        let entry = format!("Module {{ family: {family:?}, target: {target:?}, {content}, kernels: &{names:?} }}");
         // Writing to a string cannot fail.
         let _ = writeln!(text, "    {entry},");
     }
@@ -182,15 +183,22 @@ pub(super) fn modules_rs(manifest: &Manifest) -> String {
 /// The file system's.
 pub fn write(built: &Built) -> Result<(), String> {
     let folder = prebuilt_folder();
+    let mut total = 0;
     for (name, bytes) in &built.files {
-        replace(&folder, name, bytes)?;
+        let name = packed_name(name);
+        let packed = match std::fs::read(folder.join(&name)) {
+            Ok(there) if unpack(&there, bytes.len()).as_ref() == Some(bytes) => there,
+            _ => pack(bytes)?,
+        };
+        replace(&folder, &name, &packed)?;
+        total += packed.len();
     }
     replace(&folder, "modules.rs", modules_rs(&built.manifest).as_bytes())?;
     replace(&folder, "manifest.json", built.manifest.to_json()?.as_bytes())?;
     for entry in std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))? {
         let path = entry.map_err(|error| error.to_string())?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if (name.ends_with(".cubin") || name.ends_with(".ptx")) && !built.files.contains_key(&name) {
+        if unpacked_name(&name).is_some_and(|file| name == file || !built.files.contains_key(file)) {
             std::fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         }
     }
@@ -198,7 +206,8 @@ pub fn write(built: &Built) -> Result<(), String> {
         eprintln!("warning: {warning}");
     }
     let bytes: usize = built.files.values().map(Vec::len).sum();
-    eprintln!("{} files, {:.2} MB, PTX {}", built.files.len(), bytes as f64 / 1e6, built.manifest.ptx_version);
+    let (whole, packed) = (bytes as f64 / 1e6, total as f64 / 1e6);
+    eprintln!("{} files, {whole:.2} MB packed to {packed:.2} MB, PTX {}", built.files.len(), built.manifest.ptx_version);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::build::{Built, modules_rs};
 use super::claims::{ALLOWED_SPILLS, CLAIMS, Claim};
 use super::manifest::{Manifest, Module};
-use super::{Toolchain, prebuilt_folder};
+use super::{Toolchain, packed};
 use std::collections::BTreeMap;
 
 /// Compares `built` with what is committed, and inspects it.
@@ -32,10 +32,10 @@ pub fn check(toolchain: &Toolchain, built: &Built) -> Result<(), String> {
 
 fn differences(built: &Built) -> Result<Vec<String>, String> {
     let mut complaints = super::fresh()?;
-    let folder = prebuilt_folder();
-    for (name, bytes) in &built.files {
-        if std::fs::read(folder.join(name)).ok().as_ref() != Some(bytes) {
-            complaints.push(format!("kernels/cuda/prebuilt/{name} is not what its source compiles to: run `cargo xtask cuda`"));
+    for module in &built.manifest.modules {
+        let Module { file, .. } = module;
+        if packed::committed(module).as_ref() != built.files.get(file) {
+            complaints.push(format!("kernels/cuda/prebuilt/{file}.z is not what its source compiles to: run `cargo xtask cuda`"));
         }
     }
     if Manifest::committed()? != built.manifest || modules_rs(&Manifest::committed()?) != modules_rs(&built.manifest) {

@@ -1,5 +1,6 @@
 //! `manifest.json`: what was compiled, from what, by what.
 
+use super::packed::{self, packed_name, unpacked_name};
 use super::{prebuilt_folder, sources_folder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -24,15 +25,15 @@ pub struct Manifest {
 /// One compiled file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
-    /// "dense.sm_80.cubin".
+    /// "dense.sm_80.cubin"; committed packed, with ".z" after it.
     pub file: String,
     /// "dense".
     pub family: String,
     /// "sm_80".
     pub target: String,
-    /// Its size.
+    /// Its size, unpacked.
     pub bytes: usize,
-    /// Its hash.
+    /// Its hash, unpacked.
     pub sha256: String,
     /// Its entry points, by name.
     pub kernels: Vec<Kernel>,
@@ -145,10 +146,8 @@ pub fn fresh() -> Result<Vec<String>, String> {
     let mut complaints: Vec<String> = changed.map(|name| format!("kernels/cuda/{name} is not what was compiled")).collect();
     let folder = prebuilt_folder();
     for module in &manifest.modules {
-        match std::fs::read(folder.join(&module.file)) {
-            Ok(bytes) if sha256(&bytes) == module.sha256 => {}
-            Ok(_) => complaints.push(format!("{} is not what the manifest says", module.file)),
-            Err(error) => complaints.push(format!("{}: {error}", module.file)),
+        if packed::committed(module).is_none() {
+            complaints.push(format!("{} is missing, or is not what the manifest says", packed_name(&module.file)));
         }
     }
     complaints.extend(strangers(&folder, &manifest)?);
@@ -163,8 +162,8 @@ pub fn fresh() -> Result<Vec<String>, String> {
 fn strangers(folder: &Path, manifest: &Manifest) -> Result<Vec<String>, String> {
     let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let names = entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
-    let compiled = names.filter(|name| name.ends_with(".cubin") || name.ends_with(".ptx"));
-    let unknown = compiled.filter(|name| !manifest.modules.iter().any(|module| module.file == *name));
+    let compiled = names.filter(|name| unpacked_name(name).is_some());
+    let unknown = compiled.filter(|name| !manifest.modules.iter().any(|module| packed_name(&module.file) == *name));
     Ok(unknown.map(|name| format!("{name} is not in the manifest")).collect())
 }
 
