@@ -44,7 +44,7 @@ mod tests {
     /// What was packed comes back; a stream of another length, cut or changed gives nothing.
     #[test]
     fn packing_loses_nothing() {
-        let bytes: Vec<u8> = (0..5000_u32).map(|i| (i * i >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..5000_u32).map(|i| ((i * i) >> 7) as u8).collect();
         let packed = pack(&bytes).unwrap();
         assert!(packed.len() < bytes.len());
         assert_eq!(unpack(&packed, bytes.len()).as_ref(), Some(&bytes));
