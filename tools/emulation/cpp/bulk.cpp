@@ -94,7 +94,9 @@ void Worker::land_one() {
     if (found == copy.block->memory_barriers.end()) fail(copy.site, "block %u of the cluster has no such barrier", copy.block->rank);
     if (copy.block->exited == copy.block->threads) fail(copy.site, "block %u of the cluster exited before the copy landed", copy.block->rank);
     std::memcpy(copy.block->shared.base() + copy.offset, copy.from, copy.bytes);
-    copy.block->proxy_fenced = true;  // what lands is the tensor cores' to read at once
+    // What lands is the tensor cores' to read at once.
+    std::memcpy(async_view(*copy.block) + copy.offset, copy.from, copy.bytes);
+    copy.block->proxy_fenced = true;
     found->second.bytes -= copy.bytes;
     complete_if_due(found->second);
 }

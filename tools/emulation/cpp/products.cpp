@@ -1,7 +1,9 @@
 // wgmma: products that land when they are waited for. Each warp multiplies its sixteen rows on its own, so that nothing but the kernel's own
 // barriers orders it after the warps that wrote b. The accumulators are poison from the product to the wait; b is read at some switch between
-// the two, which the seed chooses; a is taken at once, since the compiler of a device guards those registers.
+// the two, which the seed chooses, and what the threads wrote of it since the last fence of the block is a NaN; a is taken at once, since the
+// compiler of a device guards those registers.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <deque>
 
@@ -83,14 +85,17 @@ public:
         return fresh;
     }
 
-    void work_out(Product& product, const SharedMemory& shared) {
+    void work_out(Product& product, Block& block) {
         Accumulators& d = *product.accumulators;
+        const unsigned char* seen = async_view(block);
         float b[DEPTH][MAX_N];
         for (unsigned n = 0; n < d.n; n++) {
             for (unsigned k = 0; k < DEPTH; k++) {
-                uint16_t bits;
-                std::memcpy(&bits, shared.base() + offset_of(product.b, n, k), 2);
-                b[k][n] = element(bits, product.is_f16);
+                uint32_t at = offset_of(product.b, n, k);
+                uint16_t bits, sure;
+                std::memcpy(&bits, block.shared.base() + at, 2);
+                std::memcpy(&sure, seen + at, 2);
+                b[k][n] = bits == sure ? element(bits, product.is_f16) : NAN;
             }
         }
         for (unsigned row = 0; row < ROWS; row++) {
@@ -106,7 +111,7 @@ public:
     // Lets the oldest product's accumulators land if it was the last on them.
     void land(Fiber& fiber) {
         Product& product = queue.front();
-        if (!product.done) work_out(product, fiber.block->shared);
+        if (!product.done) work_out(product, *fiber.block);
         Accumulators& d = *product.accumulators;
         d.in_flight -= 1;
         if (d.in_flight == 0) {
@@ -163,7 +168,7 @@ void work_out_one(Warp& warp) {
     for (Product& product : warp.products->queue) {
         if (product.done) continue;
         if (product.lazy) return;  // those after it come after it
-        warp.products->work_out(product, warp.lanes[0]->block->shared);
+        warp.products->work_out(product, *warp.lanes[0]->block);
         return;
     }
     auto& busy = worker->busy;
@@ -178,7 +183,17 @@ uint32_t shared_offset(const void* shared, const Site& site) {
     return offset;
 }
 
-void fence_proxy_async() { self().block->proxy_fenced = true; }
+unsigned char* async_view(Block& block) {
+    if (block.async_view.empty()) block.async_view.assign(block.shared.bytes(), POISON);
+    return block.async_view.data();
+}
+
+// Of all threads' writes, since they are not told apart: one that comes after it, or without any, is found.
+void fence_proxy_async() {
+    Block& block = *self().block;
+    block.async_view.assign(block.shared.base(), block.shared.base() + block.shared.bytes());
+    block.proxy_fenced = true;
+}
 
 void wgmma_fence(const Site& site) {
     Products& mine = products(site);

@@ -112,6 +112,7 @@ struct Block {
     int vote_result = 0;
     std::map<ptrdiff_t, MemoryBarrier> memory_barriers;
     bool proxy_fenced = false;
+    std::vector<unsigned char> async_view;  // shared memory as the asynchronous proxy is sure to see it; empty before it sees any
     std::vector<std::vector<uint64_t>> descriptors;  // of each warpgroup's products, in order
 };
 
@@ -177,6 +178,7 @@ public:
 
 private:
     bool set_up(size_t index);
+    void inspect_memory();
     void describe_deadlock();
     static void entry();
     void finish(Fiber& fiber);
@@ -223,6 +225,8 @@ void together(const Site& site, unsigned mask, void* operand, Work work) {
 
 // Works out the oldest product of some warp.
 void work_out_one(Warp& warp);
+// What the asynchronous proxy of a block sees, for `at` to be looked up or written.
+unsigned char* async_view(Block& block);
 void check_products_at_exit(Fiber& fiber);
 
 void check_exit_from_warp(Fiber& fiber);

@@ -1,6 +1,7 @@
-// The scheduler: sets a cluster up, switches between its threads in random order, and says what went wrong.
+// The scheduler: sets a cluster up, switches between its threads in random order, and looks at what they left.
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "runtime.h"
@@ -66,6 +67,7 @@ bool Worker::set_up(size_t index) {
         block.warps = std::vector<Warp>(launch.block / 32);
         block.memory_barriers.clear();
         block.proxy_fenced = false;
+        block.async_view.clear();
         block.descriptors.assign(ceil_div_4(block.warps.size()), {});
         for (Rendezvous& barrier : block.barriers) barrier = {};
         if (!block.shared.allocate(launch.shared_bytes)) return false;
@@ -112,16 +114,26 @@ bool Worker::run(const Launch& launch, size_t index, uint64_t seed) {
         describe_deadlock();
         return false;
     }
+    inspect_memory();
+    return message_.empty();
+}
+
+// What a cluster left behind.
+void Worker::inspect_memory() {
     for (Block& block : blocks_) {
         ptrdiff_t offset = 0;
         std::string where = "block (" + std::to_string(block.index.x) + ", " + std::to_string(block.index.y) + ", " + std::to_string(block.index.z) + ")";
         if (block.shared.damage(offset)) {
-            message_ = where + " wrote byte " + std::to_string(offset) + " of its " + std::to_string(launch.shared_bytes) + " bytes of shared memory";
-        } else if (launch.cluster > 1 && !block.shared.untouched()) {
+            message_ = where + " wrote byte " + std::to_string(offset) + " of its " + std::to_string(launch_->shared_bytes) + " bytes of shared memory";
+        } else if (launch_->cluster > 1 && !block.shared.untouched()) {
             message_ = "the shared memory of " + where + " was written to by its cluster after it had exited";
         }
+        for (const auto& [at, barrier] : block.memory_barriers) {
+            if (barrier.bytes == 0) continue;
+            message_ = where + ": at its end the barrier at byte " + std::to_string(at) + " of shared memory has had " + std::to_string(std::abs(barrier.bytes)) +
+                       " bytes " + (barrier.bytes > 0 ? "fewer" : "more") + " than it expected";
+        }
     }
-    return message_.empty();
 }
 
 // The next thread to go on with; copies land where nothing else can happen.
@@ -167,22 +179,6 @@ void Worker::finish(Fiber& fiber) {
     live_ -= 1;
     if (fiber.block->exited == fiber.block->threads && launch_->cluster > 1) fiber.block->shared.poison();
     resume(fiber.context, choose(), true);
-}
-
-void Worker::describe_deadlock() {
-    size_t threads = size_t(launch_->cluster) * launch_->block, waiting = 0;
-    const Fiber* first = nullptr;
-    const Fiber* other = nullptr;
-    for (size_t i = 0; i < threads; i++) {
-        const Fiber& fiber = fibers_[i];
-        if (fiber.exited) continue;
-        waiting += 1;
-        if (first == nullptr) first = &fiber;
-        if (other == nullptr && fiber.site.line != first->site.line) other = &fiber;
-    }
-    message_ = describe(*first) + ", " + describe(first->site) + ": waits forever";
-    if (other != nullptr) message_ += ", while " + describe(*other) + " waits in " + describe(other->site);
-    message_ += "; " + std::to_string(waiting) + " of " + std::to_string(threads) + " threads wait and the others have exited";
 }
 
 }  // namespace emulation

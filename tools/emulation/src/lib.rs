@@ -1,14 +1,4 @@
-//! The CUDA kernels on the CPU, for tests.
-//!
-//! The `.cu` files that NVRTC compiles for a device are compiled here by the host's C++ compiler against a small runtime (`cpp/`). A CUDA thread
-//! is a fiber, and all threads of a cluster take turns on one thread of the host, in an order that a seed decides. What a device leaves
-//! undefined is made visible: fresh memory is NaN, asynchronous copies and matrix products land as late as they may, shared memory lies between
-//! redzones, barriers and exchanges name the lane that did not come, a launch that may overlap the one before it begins before that. Every error
-//! names the kernel, the block, the thread and the line.
-//!
-//! What it cannot find: races that need two memory orders, a missing fence between the generic and the asynchronous proxy beyond none at all,
-//! bank conflicts, occupancy, and anything of the driver's. A kernel that spins on memory hangs, since threads take turns only where they wait
-//! for one another.
+#![doc = include_str!("../README.md")]
 
 mod device;
 mod foreign;

@@ -1,12 +1,10 @@
-//! The emulator must find what is wrong: every planted bug ends in an error that says what, or in a wrong result under every seed tried; the
-//! twin without the bug is right under all of them.
+//! The emulator must find what is wrong: every planted bug ends in an error that says what, or in a wrong result; the twin without the bug is
+//! right under all seeds tried.
 
 mod support;
 
 use radnet_emulation::Options;
-use support::{Shape, device, ramp, run, run_overlapping};
-
-const SEEDS: std::ops::Range<u64> = 0..8;
+use support::{SEEDS, Shape, device, is_noticed, is_refused, is_right, is_wrong, options, ramp, run, run_overlapping};
 
 const EXCHANGE: Shape = Shape { kernel: "planted_missing_barrier", blocks: 1, threads: 128, cluster: 1, shared_bytes: 512 };
 const DIVERGENCE: Shape = Shape { kernel: "planted_divergence", blocks: 1, threads: 128, cluster: 1, shared_bytes: 512 };
@@ -17,60 +15,6 @@ const PRODUCT: Shape = Shape { kernel: "planted_product", blocks: 1, threads: 12
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(sanitized)))]
 const FAULT: Shape = Shape { kernel: "planted_fault", blocks: 1, threads: 64, cluster: 1, shared_bytes: 0 };
 const OVERLAP: Shape = Shape { kernel: "planted_overlap", blocks: 4, threads: 64, cluster: 1, shared_bytes: 0 };
-
-/// What became of a run.
-enum Outcome {
-    Right,
-    Wrong,
-    Refused(String),
-}
-
-/// Blocks on one, two and three threads of the host.
-fn options(seed: u64) -> Options {
-    Options { threads: 1 + seed as u32 % 3, ..Options::hopper().with_seed(seed) }
-}
-
-fn outcomes(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) -> Vec<Outcome> {
-    let outcome = |seed| {
-        let gpu = device(options(seed))?;
-        Some(match run(&gpu, shape, bug, x, expected.len()) {
-            Ok(y) if y == expected => Outcome::Right,
-            Ok(_) => Outcome::Wrong,
-            Err(error) => Outcome::Refused(error.message),
-        })
-    };
-    SEEDS.map_while(outcome).collect()
-}
-
-fn is_right(shape: Shape, x: &[f32], expected: &[f32]) {
-    for outcome in outcomes(shape, 0, x, expected) {
-        match outcome {
-            Outcome::Right => {}
-            Outcome::Wrong => panic!("{shape:?} without a bug gives a wrong result"),
-            Outcome::Refused(message) => panic!("{shape:?} without a bug: {message}"),
-        }
-    }
-}
-
-fn is_wrong(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) {
-    for outcome in outcomes(shape, bug, x, expected) {
-        assert!(matches!(outcome, Outcome::Wrong), "bug {bug} of {shape:?} goes unnoticed, or is noticed otherwise");
-    }
-}
-
-/// Where it depends on the order of threads: some seed must show it.
-fn is_noticed(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) {
-    let outcomes = outcomes(shape, bug, x, expected);
-    let noticed = outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Right));
-    assert!(noticed || outcomes.is_empty(), "bug {bug} of {shape:?} goes unnoticed");
-}
-
-fn is_refused(shape: Shape, bug: i32, x: &[f32], expected: &[f32], words: &[&str]) {
-    for outcome in outcomes(shape, bug, x, expected) {
-        let Outcome::Refused(message) = outcome else { panic!("bug {bug} of {shape:?} goes unnoticed") };
-        assert!(message.contains(shape.kernel) && words.iter().all(|word| message.contains(word)), "{message}");
-    }
-}
 
 #[test]
 fn a_missing_barrier_shows_in_the_result() {
@@ -195,12 +139,12 @@ fn the_address_sanitizer_names_the_kernels_line() {
 #[cfg(sanitized)]
 #[ignore = "ends the process"]
 fn past_shared_memory() {
-    outcomes(STAGE, 4, &ramp(256), &ramp(256));
+    support::outcomes(STAGE, 4, &ramp(256), &ramp(256));
 }
 
 #[test]
 #[cfg(sanitized)]
 #[ignore = "ends the process"]
 fn past_an_allocation() {
-    outcomes(STAGE, 7, &ramp(256), &ramp(256));
+    support::outcomes(STAGE, 7, &ramp(256), &ramp(256));
 }

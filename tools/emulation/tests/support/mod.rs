@@ -1,8 +1,14 @@
-//! A small host for planted kernels: one buffer of floats in, one out.
+//! A small host for planted kernels, one buffer of floats in, one out; and what a test says of their results.
+
+// Each test program uses a part of it.
+#![allow(dead_code)]
 
 use radnet_emulation::Options;
 use radnet_kernels::cuda::{DeviceMemory, Gpu, GpuError, Launch, Queue};
 use std::sync::Arc;
+
+/// Orders of threads and blocks that are tried.
+pub(crate) const SEEDS: std::ops::Range<u64> = 0..8;
 
 /// The arguments of all planted kernels: x, y, which bug, how many.
 #[repr(C)]
@@ -68,4 +74,67 @@ fn launch(queue: &mut Queue, shape: Shape, arguments: &Arguments, overlaps: bool
 /// Distinct values.
 pub(crate) fn ramp(n: usize) -> Vec<f32> {
     (0..n).map(|i| i as f32 + 1.0).collect()
+}
+
+/// What became of a run.
+pub(crate) enum Outcome {
+    Right,
+    Wrong,
+    Refused(String),
+}
+
+/// Blocks on one, two and three threads of the host.
+pub(crate) fn options(seed: u64) -> Options {
+    Options { threads: 1 + seed as u32 % 3, ..Options::hopper().with_seed(seed) }
+}
+
+pub(crate) fn outcomes(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) -> Vec<Outcome> {
+    let outcome = |seed| {
+        let gpu = device(options(seed))?;
+        Some(match run(&gpu, shape, bug, x, expected.len()) {
+            Ok(y) if y == expected => Outcome::Right,
+            Ok(_) => Outcome::Wrong,
+            Err(error) => Outcome::Refused(error.message),
+        })
+    };
+    SEEDS.map_while(outcome).collect()
+}
+
+/// Under every seed.
+pub(crate) fn is_right(shape: Shape, x: &[f32], expected: &[f32]) {
+    for outcome in outcomes(shape, 0, x, expected) {
+        match outcome {
+            Outcome::Right => {}
+            Outcome::Wrong => panic!("{shape:?} without a bug gives a wrong result"),
+            Outcome::Refused(message) => panic!("{shape:?} without a bug: {message}"),
+        }
+    }
+}
+
+/// Under every seed.
+pub(crate) fn is_wrong(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) {
+    for outcome in outcomes(shape, bug, x, expected) {
+        assert!(matches!(outcome, Outcome::Wrong), "bug {bug} of {shape:?} goes unnoticed, or is noticed otherwise");
+    }
+}
+
+/// Where it depends on the order of threads: some seed must show it.
+pub(crate) fn is_noticed(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) {
+    let outcomes = outcomes(shape, bug, x, expected);
+    let noticed = outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Right));
+    assert!(noticed || outcomes.is_empty(), "bug {bug} of {shape:?} goes unnoticed");
+}
+
+/// Under every seed, in one way or another.
+pub(crate) fn is_always_noticed(shape: Shape, bug: i32, x: &[f32], expected: &[f32]) {
+    let wrong = outcomes(shape, bug, x, expected).iter().all(|outcome| !matches!(outcome, Outcome::Right));
+    assert!(wrong, "bug {bug} of {shape:?} goes unnoticed under some seed");
+}
+
+/// Under every seed, with these words and the kernel's name.
+pub(crate) fn is_refused(shape: Shape, bug: i32, x: &[f32], expected: &[f32], words: &[&str]) {
+    for outcome in outcomes(shape, bug, x, expected) {
+        let Outcome::Refused(message) = outcome else { panic!("bug {bug} of {shape:?} goes unnoticed") };
+        assert!(message.contains(shape.kernel) && words.iter().all(|word| message.contains(word)), "{message}");
+    }
 }
