@@ -228,7 +228,7 @@ impl EngineBuilder {
     pub fn build(self) -> Result<Engine> {
         let pool = match &self.pool {
             Some(pool) => Arc::clone(pool),
-            None => Arc::new(own_pool(self.threads)?),
+            None => pool(self.threads)?,
         };
         let (backend, fallback) = self.place(&pool)?;
         Ok(Engine { model: self.model, backend, pool, fallback })
@@ -238,7 +238,12 @@ impl EngineBuilder {
 /// Threads beyond this are a mistake, not a machine.
 const MAX_THREADS: usize = 1024;
 
-fn own_pool(threads: Option<usize>) -> Result<rayon::ThreadPool> {
+/// A pool as an engine makes it for itself: as many threads, or as many as affinity and cgroup quota allow. A host that makes it first and
+/// hands it in ([`EngineBuilder::pool`]) can read the model on it too: `pool.install(|| Model::open(path))`.
+///
+/// # Errors
+/// `device` for a number of threads that no machine has, or that could not be started.
+pub fn pool(threads: Option<usize>) -> Result<Arc<rayon::ThreadPool>> {
     let threads = match threads {
         None => std::thread::available_parallelism().map_or(1, usize::from),
         Some(n) if (1..=MAX_THREADS).contains(&n) => n,
@@ -248,5 +253,6 @@ fn own_pool(threads: Option<usize>) -> Result<rayon::ThreadPool> {
         .num_threads(threads)
         .thread_name(|i| format!("radnet-{i}"))
         .build()
+        .map(Arc::new)
         .map_err(|e| Error::new(ErrorKind::Device, format!("{threads} threads could not be started")).caused_by(e))
 }

@@ -1,6 +1,6 @@
 //! A buffer of floats that starts on a cache line, is zero at first, and says when memory is refused.
 //!
-//! On Linux it is an anonymous mapping in huge pages where the system grants them: slabs and weights are walked in strides of about a
+//! On Linux it is an anonymous mapping, in huge pages where that is allowed and the system grants them: slabs and weights are walked in strides of about a
 //! kilobyte, which otherwise costs a page-table walk every few pixels, and pages that a small scan never touches are never made.
 
 use std::ops::{Deref, DerefMut};
@@ -21,11 +21,26 @@ unsafe impl Sync for Buffer {}
 impl Buffer {
     /// `len` zeros, or `None` when the system refuses.
     pub fn zeroed(len: usize) -> Option<Self> {
+        let buffer = Self::in_small_pages(len)?;
+        buffer.allow_huge_pages();
+        Some(buffer)
+    }
+
+    /// As [`Self::zeroed`], in pages of the system's usual size until [`Self::allow_huge_pages`]: for what is filled once, whole, while
+    /// somebody waits. A virtual machine that gives free memory back to its host gives it back in huge pages, and waits for each of them.
+    pub fn in_small_pages(len: usize) -> Option<Self> {
         let start = match len {
             0 => NonNull::dangling(),
             _ => memory::zeroed(len.checked_mul(4).filter(|bytes| *bytes < isize::MAX as usize)?)?.cast(),
         };
         Some(Self { start, len })
+    }
+
+    /// Lets the system put huge pages under the buffer, now where it is untouched, later and in the background elsewhere.
+    pub fn allow_huge_pages(&self) {
+        if self.len > 0 {
+            memory::allow_huge_pages(self.start.cast(), self.len * 4);
+        }
     }
 }
 
@@ -82,7 +97,6 @@ mod memory {
         }
         let skip = start.align_offset(HUGE);
         // SAFETY: `skip` is less than HUGE, so head and tail lie inside the mapping, on page boundaries, and are given back; the rest stays.
-        // The advice may be declined, which changes nothing but the speed.
         unsafe {
             let kept = page_end(bytes);
             if skip > 0 {
@@ -91,8 +105,15 @@ mod memory {
             if skip + kept < page_end(whole) {
                 libc::munmap(start.add(skip + kept).cast(), page_end(whole) - skip - kept);
             }
-            libc::madvise(start.add(skip).cast(), kept, libc::MADV_HUGEPAGE);
             NonNull::new(start.add(skip))
+        }
+    }
+
+    /// For what came from `zeroed(bytes)` and is large.
+    pub(super) fn allow_huge_pages(start: NonNull<u8>, bytes: usize) {
+        if is_large(bytes) {
+            // SAFETY: the pages that `zeroed` kept. The advice may be declined, which changes nothing but the speed.
+            unsafe { libc::madvise(start.as_ptr().cast(), page_end(bytes), libc::MADV_HUGEPAGE) };
         }
     }
 
@@ -128,6 +149,9 @@ mod memory {
         NonNull::new(unsafe { alloc_zeroed(layout(bytes)?) })
     }
 
+    /// Pages are the allocator's business here.
+    pub(super) fn allow_huge_pages(_: NonNull<u8>, _: usize) {}
+
     /// Gives back what [`zeroed`] took.
     ///
     /// # Safety
@@ -148,11 +172,13 @@ mod tests {
     #[test]
     fn buffers_are_zero_and_aligned() {
         for len in [0, 1, 17, 1024, 100_000, (1 << 20) - 1, 1 << 20, 1_500_001, 3 << 20] {
-            let mut b = Buffer::zeroed(len).unwrap();
-            assert!(b.len() == len && b.iter().all(|x| *x == 0.0));
-            assert!(len == 0 || (b.as_ptr() as usize).is_multiple_of(64));
-            b.fill(1.0);
-            assert!(b.iter().all(|x| *x == 1.0));
+            for mut b in [Buffer::zeroed(len).unwrap(), Buffer::in_small_pages(len).unwrap()] {
+                assert!(b.len() == len && b.iter().all(|x| *x == 0.0));
+                assert!(len == 0 || (b.as_ptr() as usize).is_multiple_of(64));
+                b.fill(1.0);
+                b.allow_huge_pages();
+                assert!(b.iter().all(|x| *x == 1.0));
+            }
         }
         assert!(Buffer::zeroed(usize::MAX / 2).is_none());
         assert!(Buffer::zeroed(1 << 60).is_none());

@@ -6,7 +6,9 @@ use super::{Norm, Weights, quant};
 use crate::model::json::printable;
 use crate::model::{Config, Network, Quantisation};
 use crate::{Error, ErrorKind, Result};
-use half::{bf16, f16};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -64,7 +66,7 @@ impl Model {
         read_bounded(path).map_err(|e| e.in_file(path))
     }
 
-    /// Reads a model from the bytes of its file.
+    /// Reads a model from the bytes of its file, in parallel when called from a thread of a pool (`pool.install(…)`).
     ///
     /// # Errors
     /// `bad_model`, naming the tensor or key and the value: a malformed container, an unknown format, a configuration out of range,
@@ -80,11 +82,8 @@ impl Model {
         let config = metadata.get("radnet.config").ok_or_else(|| bad("`__metadata__` has no `radnet.config`"))?;
         let config = Config::from_json(config)?;
         let network = Network::new(&config)?;
-        let mut source = FileSource { tensors };
-        let weights = Weights::collect(&network, &mut source)?;
-        let has_ranges = quantised && source.tensors.keys().any(|name| name.starts_with(quant::OURS));
-        let quantisation = if has_ranges { Some(quant::read(&network, &mut source)?) } else { None };
-        source.finish(quantised && !has_ranges)?;
+        let (read, sha256) = both(|| read_tensors(&network, tensors, quantised), || hex(&Sha256::digest(file)));
+        let (weights, quantisation) = read?;
         check_norms(&weights, &network)?;
         let mut text = |key: &str| metadata.remove(key).unwrap_or_default();
         Ok(Self {
@@ -97,7 +96,7 @@ impl Model {
             config,
             network,
             weights,
-            sha256: hex(&Sha256::digest(file)),
+            sha256,
             path: None,
         })
     }
@@ -126,9 +125,43 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether the caller runs on a pool that has more threads than its own.
+fn on_pool() -> bool {
+    rayon::current_thread_index().is_some() && rayon::current_num_threads() > 1
+}
+
+/// Both at once on the current pool, else one after the other.
+fn both<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    if on_pool() { rayon::join(a, b) } else { (a(), b()) }
+}
+
+/// Every tensor of the network, and the ranges of its codes where the file has them.
+fn read_tensors(network: &Network, tensors: BTreeMap<String, TensorView<'_>>, quantised: bool) -> Result<(Weights, Option<Quantisation>)> {
+    let mut source = FileSource { ahead: ahead(network, &tensors)?, tensors };
+    let weights = Weights::collect(network, &mut source)?;
+    let has_ranges = quantised && source.tensors.keys().any(|name| name.starts_with(quant::OURS));
+    let quantisation = if has_ranges { Some(quant::read(network, &mut source)?) } else { None };
+    source.finish(quantised && !has_ranges)?;
+    Ok((weights, quantisation))
+}
+
+/// On a pool, the values of all tensors that the network will ask for, read in parallel; else none.
+fn ahead(network: &Network, tensors: &BTreeMap<String, TensorView<'_>>) -> Result<BTreeMap<String, Result<Vec<f32>>>> {
+    if !on_pool() {
+        return Ok(BTreeMap::new());
+    }
+    let wanted: Vec<(String, &TensorView<'_>)> = Weights::wanted(network)?
+        .into_iter()
+        .filter_map(|(name, shape)| tensors.get(&name).filter(|view| view.shape == shape).map(|view| (name, view)))
+        .collect();
+    Ok(wanted.into_par_iter().map(|(name, view)| (name.clone(), values(&name, view))).collect())
+}
+
 /// Hands out the tensors of a file, each once.
 struct FileSource<'a> {
     tensors: BTreeMap<String, TensorView<'a>>,
+    /// Values that were read before they were asked for.
+    ahead: BTreeMap<String, Result<Vec<f32>>>,
 }
 
 impl TensorSource for FileSource<'_> {
@@ -137,16 +170,7 @@ impl TensorSource for FileSource<'_> {
         if view.shape != shape {
             return Err(bad(format!("tensor `{name}` has the shape {:?}; the configuration asks for {shape:?}", view.shape)));
         }
-        let values = widen(name, &view)?;
-        if let Some((i, value)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
-            return Err(bad(format!("tensor `{name}` has the value {value} at index {i}")));
-        }
-        if name.ends_with(".running_var")
-            && let Some((i, value)) = values.iter().enumerate().find(|(_, v)| **v < 0.0)
-        {
-            return Err(bad(format!("tensor `{name}` has the negative variance {value} at index {i}")));
-        }
-        Ok(values)
+        self.ahead.remove(name).unwrap_or_else(|| values(name, &view))
     }
 }
 
@@ -160,12 +184,40 @@ impl FileSource<'_> {
     }
 }
 
+/// The elements of a tensor, each a number that can be used.
+fn values(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
+    let values = widen(name, view)?;
+    // Without a way out of the loop it is a loop of vectors; which element it was is asked only when there is one.
+    let finite = values.iter().fold(true, |all, v| all & v.is_finite());
+    if !finite && let Some((i, value)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+        return Err(bad(format!("tensor `{name}` has the value {value} at index {i}")));
+    }
+    if name.ends_with(".running_var")
+        && let Some((i, value)) = values.iter().enumerate().find(|(_, v)| **v < 0.0)
+    {
+        return Err(bad(format!("tensor `{name}` has the negative variance {value} at index {i}")));
+    }
+    Ok(values)
+}
+
+/// Halves that are widened at a time: the vector instructions for it want them aligned, which a file does not promise.
+const HALVES: usize = 1024;
+
 fn widen(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>> {
     let (pairs, quads) = (view.bytes.as_chunks::<2>().0, view.bytes.as_chunks::<4>().0);
     match view.dtype {
         Dtype::F32 => Ok(quads.iter().map(|b| f32::from_le_bytes(*b)).collect()),
-        Dtype::F16 => Ok(pairs.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()),
-        Dtype::BF16 => Ok(pairs.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()),
+        Dtype::F16 => {
+            let mut values = vec![0.0; pairs.len()];
+            let mut halves = [f16::ZERO; HALVES];
+            for (values, pairs) in values.chunks_mut(HALVES).zip(pairs.chunks(HALVES)) {
+                let halves = &mut halves[..pairs.len()];
+                halves.iter_mut().zip(pairs).for_each(|(half, bytes)| *half = f16::from_le_bytes(*bytes));
+                halves.convert_to_f32_slice(values);
+            }
+            Ok(values)
+        }
+        Dtype::BF16 => Ok(pairs.iter().map(|b| f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16)).collect()),
         other => Err(bad(format!("tensor `{name}` has the type {}, not F32, F16 or BF16", other.name()))),
     }
 }

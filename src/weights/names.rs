@@ -55,19 +55,23 @@ impl Weights {
         Ok(weights)
     }
 
+    /// Name and shape of every tensor of `network`, in the order of [`Weights::collect`].
+    pub(super) fn wanted(network: &Network) -> Result<Vec<(String, Vec<usize>)>> {
+        let mut recorder = Recorder(Vec::new());
+        Self::collect(network, &mut recorder)?;
+        Ok(recorder.0)
+    }
+
     /// Every tensor with its name and shape, in the order of [`Weights::collect`].
     ///
     /// # Errors
     /// `bad_model` when these are not the tensors of `network`.
     pub(super) fn named(&self, network: &Network) -> Result<Vec<Named<'_>>> {
-        let mut recorder = Recorder(Vec::new());
-        Self::collect(network, &mut recorder)?;
-        let slices = self.slices();
-        if slices.len() != recorder.0.len() {
-            return Err(bad(format!("there are {} tensors; the network has {}", slices.len(), recorder.0.len())));
+        let (wanted, slices) = (Self::wanted(network)?, self.slices());
+        if slices.len() != wanted.len() {
+            return Err(bad(format!("there are {} tensors; the network has {}", slices.len(), wanted.len())));
         }
-        recorder
-            .0
+        wanted
             .into_iter()
             .zip(slices)
             .map(|((name, shape), values)| match shape.iter().product::<usize>() == values.len() {

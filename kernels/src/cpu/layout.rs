@@ -3,6 +3,8 @@
 //! Channels are padded to multiples of 16, the width of a panel. A matrix [n, k] is stored as panels of 16 outputs:
 //! `w(o, i) = data[(o / 16) · panel_len(k) + i · 16 + o % 16]`, outputs beyond n being zero.
 
+use std::ops::Range;
+
 /// Outputs in one panel of weights, and the unit that channels are padded to.
 pub const PANEL: usize = 16;
 
@@ -28,8 +30,12 @@ pub fn unaliased(stride: usize) -> usize {
 }
 
 /// Zero for values that arithmetic would treat as subnormal: they cost a hundred cycles each and mean nothing.
+#[inline]
 pub fn flush(x: f32) -> f32 {
-    if x.is_subnormal() { 0.0 } else { x }
+    // Bits and no branches, so that loops over this are vectors.
+    let bits = x.to_bits();
+    let subnormal = (bits & 0x7F80_0000 == 0) & (bits & 0x007F_FFFF != 0);
+    if subnormal { 0.0 } else { x }
 }
 
 /// Packs a matrix given by `weight(output, input)` into panels. `dst` has [`matrix_len`] floats.
@@ -37,14 +43,23 @@ pub fn flush(x: f32) -> f32 {
 /// # Panics
 /// When `dst` has another length.
 pub fn pack_matrix(dst: &mut [f32], k: usize, n: usize, weight: impl Fn(usize, usize) -> f32) {
+    pack_rows(dst, k, n, |outputs, i, row| row.iter_mut().zip(outputs).for_each(|(slot, o)| *slot = weight(o, i)));
+}
+
+/// As [`pack_matrix`], a row of a panel at a time: `row(outputs, input, slots)` fills the slots of these at most 16 outputs, which are zero.
+///
+/// # Panics
+/// When `dst` has another length.
+pub fn pack_rows(dst: &mut [f32], k: usize, n: usize, row: impl Fn(Range<usize>, usize, &mut [f32])) {
     assert_eq!(dst.len(), matrix_len(k, n));
-    dst.fill(0.0);
     for (p, panel) in dst.chunks_exact_mut(panel_len(k)).enumerate() {
-        let outputs = (n - p * PANEL).min(PANEL);
-        for (i, row) in panel.chunks_exact_mut(PANEL).take(k).enumerate() {
-            for (o, slot) in row[..outputs].iter_mut().enumerate() {
-                *slot = flush(weight(p * PANEL + o, i));
-            }
+        let outputs = p * PANEL..n.min((p + 1) * PANEL);
+        let (rows, gap) = panel.split_at_mut(k * PANEL);
+        gap.fill(0.0);
+        for (i, slots) in rows.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
+            *slots = [0.0; PANEL];
+            row(outputs.clone(), i, &mut slots[..outputs.len()]);
+            slots.iter_mut().for_each(|slot| *slot = flush(*slot));
         }
     }
 }
@@ -68,6 +83,9 @@ mod tests {
             }
         }
         assert_eq!(flush(f32::MIN_POSITIVE / 2.0), 0.0);
-        assert_eq!(flush(f32::MIN_POSITIVE), f32::MIN_POSITIVE);
+        for kept in [f32::MIN_POSITIVE, -f32::MIN_POSITIVE, 1.0, -0.0, f32::MAX, f32::NEG_INFINITY] {
+            assert_eq!(flush(kept).to_bits(), kept.to_bits());
+        }
+        assert_eq!(flush(-1e-45).to_bits(), 0);
     }
 }

@@ -8,7 +8,7 @@
 
 use super::Kernel;
 use super::lanes::F32Lanes;
-use super::layout::{PANEL, flush, matrix_len, pack_matrix, pad};
+use super::layout::{PANEL, flush, matrix_len, pack_matrix, panel_len};
 
 /// Products per tile: 6 × 6.
 pub const POINTS: usize = 36;
@@ -27,32 +27,52 @@ pub fn weights_len(inputs: usize, outputs: usize) -> usize {
 
 /// G g Gᵀ of every filter, packed: `weight(output, input)` gives the nine taps, row by row. `inputs` is the padded number.
 ///
+/// The filters of a panel go together, so that 16 of them are the lanes of every operation and each plane gets whole cache lines.
+///
 /// # Panics
 /// When `dst` is not [`weights_len`] long.
 pub fn pack_weights(dst: &mut [f32], inputs: usize, outputs: usize, weight: impl Fn(usize, usize) -> [f64; 9]) {
     assert_eq!(dst.len(), weights_len(inputs, outputs));
     let g = filter_matrix();
     let plane = matrix_len(inputs, outputs);
-    let panel = plane / (pad(outputs) / PANEL);
-    dst.fill(0.0);
-    for o in 0..outputs {
+    let panel = panel_len(inputs);
+    for p in 0..plane / panel {
+        let filters = PANEL.min(outputs - p * PANEL);
         for i in 0..inputs {
-            let taps = weight(o, i);
-            let mut rows = [[0.0; 3]; PATCH];
-            for (row, g) in rows.iter_mut().zip(&g) {
-                for (x, slot) in row.iter_mut().enumerate() {
-                    *slot = g[0] * taps[x] + g[1] * taps[3 + x] + g[2] * taps[6 + x];
-                }
+            let mut taps = [[0.0; PANEL]; 9];
+            for f in 0..filters {
+                let filter = weight(p * PANEL + f, i);
+                taps.iter_mut().zip(filter).for_each(|(lanes, tap)| lanes[f] = tap);
             }
-            let at = o / PANEL * panel + i * PANEL + o % PANEL;
-            for (y, row) in rows.iter().enumerate() {
-                for (x, g) in g.iter().enumerate() {
-                    let u = row[0] * g[0] + row[1] * g[1] + row[2] * g[2];
-                    dst[(y * PATCH + x) * plane + at] = flush(u as f32);
-                }
+            let at = p * panel + i * PANEL;
+            for (xi, mut lanes) in transformed(&g, &taps).into_iter().enumerate() {
+                lanes[filters..].fill(0.0);
+                dst[xi * plane + at..][..PANEL].copy_from_slice(&lanes);
+            }
+        }
+        for xi in 0..POINTS {
+            dst[xi * plane + p * panel + inputs * PANEL..xi * plane + (p + 1) * panel].fill(0.0);
+        }
+    }
+}
+
+/// G g Gᵀ of 16 filters g, each point rounded to float32 once.
+fn transformed(g: &[[f64; 3]; PATCH], taps: &[[f64; PANEL]; 9]) -> [[f32; PANEL]; POINTS] {
+    let mut points = [[0.0; PANEL]; POINTS];
+    for (y, g_y) in g.iter().enumerate() {
+        let mut row = [[0.0; PANEL]; 3];
+        for x in 0..3 {
+            for f in 0..PANEL {
+                row[x][f] = g_y[0] * taps[x][f] + g_y[1] * taps[3 + x][f] + g_y[2] * taps[6 + x][f];
+            }
+        }
+        for (x, g_x) in g.iter().enumerate() {
+            for f in 0..PANEL {
+                points[y * PATCH + x][f] = flush((row[0][f] * g_x[0] + row[1][f] * g_x[1] + row[2][f] * g_x[2]) as f32);
             }
         }
     }
+    points
 }
 
 /// Packs a direct 3×3 as one matrix \[outputs, 9 · inputs\] in the order of its runs.

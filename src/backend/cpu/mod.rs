@@ -91,11 +91,12 @@ impl CpuBackend {
             (None, threads) => Some(Arc::new(own_pool(threads)?)),
         };
         let program = Program::new(network);
-        let pack = |packed: &mut [f32]| match &pool {
-            Some(pool) => pool.install(|| pack::pack(&program, network, weights, packed)),
-            None => pack::pack(&program, network, weights, packed),
+        let pack = |packed: &mut [f32]| pack::pack(&program, network, weights, packed);
+        let load = || Store::new(program.packed_len, options.cache.as_ref(), isa, pack);
+        let packed = match &pool {
+            Some(pool) => pool.install(load)?,
+            None => load()?,
         };
-        let packed = Store::new(program.packed_len, options.cache.as_ref(), isa, pack)?;
         Ok(Self {
             isa,
             threads: pool.as_ref().map_or(1, |p| p.current_num_threads()),

@@ -5,7 +5,7 @@ use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
 use crate::weights::{DenseLayerWeights, Linear, Norm, RnnCell, Weights};
 use radnet_kernels::cpu::dense::DenseShape;
-use radnet_kernels::cpu::layout::{flush, pack_matrix};
+use radnet_kernels::cpu::layout::{flush, pack_matrix, pack_rows};
 use radnet_kernels::cpu::recurrent::CellShape;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -51,7 +51,11 @@ impl Into<'_> {
 
     /// A matrix \[n, logical inputs\] whose inputs go to physical positions.
     fn matrix(&mut self, to: &Range<usize>, channels: Channels, k: usize, n: usize, weight: impl Fn(usize, usize) -> f32) {
-        pack_matrix(self.at(to), k, n, |o, p| channels.logical(p).map_or(0.0, |c| weight(o, c)));
+        pack_rows(self.at(to), k, n, |outputs, p, slots| {
+            if let Some(c) = channels.logical(p) {
+                slots.iter_mut().zip(outputs).for_each(|(slot, o)| *slot = weight(o, c));
+            }
+        });
     }
 
     fn bias(&mut self, to: &Range<usize>, values: impl Iterator<Item = f32>) {
@@ -127,16 +131,21 @@ fn pack_dense(into: &mut Into<'_>, w: &DenseLayerWeights, eps: f64, (shape, chan
 /// Rows reordered so that the gates of 16 units lie side by side; both biases in one, but for GRU's n.
 fn pack_cell(into: &mut Into<'_>, shape: &CellShape, cell: &Cell, w: &RnnCell) {
     let hidden = shape.hidden;
-    let row = |output: usize| {
-        let (gate, unit) = shape.gate_and_unit(output);
-        (unit < hidden).then_some((gate, gate * hidden + unit))
-    };
     let outputs = shape.outputs();
-    let weight = |matrix: &[f32], k: usize, o: usize, i: usize| row(o).map_or(0.0, |(_, r)| matrix[r * k + i]);
-    pack_matrix(into.at(&cell.input), shape.input, outputs, |o, i| weight(&w.weight_ih, shape.input, o, i));
-    pack_matrix(into.at(&cell.hidden), hidden, outputs, |o, i| weight(&w.weight_hh, hidden, o, i));
+    // Gate, and row of PyTorch's matrices, of each output.
+    let rows: Vec<Option<(usize, usize)>> = (0..outputs)
+        .map(|output| {
+            let (gate, unit) = shape.gate_and_unit(output);
+            (unit < hidden).then_some((gate, gate * hidden + unit))
+        })
+        .collect();
+    for (to, matrix, k) in [(&cell.input, &w.weight_ih, shape.input), (&cell.hidden, &w.weight_hh, hidden)] {
+        pack_matrix(into.at(to), k, outputs, |o, i| rows[o].map_or(0.0, |(_, r)| matrix[r * k + i]));
+    }
     let separate = |gate: usize| shape.gates == 3 && gate == 2;
     let both = |r: usize| (f64::from(w.bias_ih[r]) + f64::from(w.bias_hh[r])) as f32;
-    into.bias(&cell.bias, (0..outputs).map(|o| row(o).map_or(0.0, |(gate, r)| if separate(gate) { w.bias_ih[r] } else { both(r) })));
-    into.bias(&cell.hidden_bias, (0..outputs).map(|o| row(o).map_or(0.0, |(gate, r)| if separate(gate) { w.bias_hh[r] } else { 0.0 })));
+    let bias = |row: &Option<(usize, usize)>| row.map_or(0.0, |(gate, r)| if separate(gate) { w.bias_ih[r] } else { both(r) });
+    into.bias(&cell.bias, rows.iter().map(bias));
+    let hidden_bias = |row: &Option<(usize, usize)>| row.map_or(0.0, |(gate, r)| if separate(gate) { w.bias_hh[r] } else { 0.0 });
+    into.bias(&cell.hidden_bias, rows.iter().map(hidden_bias));
 }

@@ -35,8 +35,9 @@ impl Store {
             return Ok(Self::Mapped(packed));
         }
         let mut buffer =
-            Buffer::zeroed(len).ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no memory for {len} packed weights")))?;
+            Buffer::in_small_pages(len).ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no memory for {len} packed weights")))?;
         pack(&mut buffer);
+        buffer.allow_huge_pages();
         if let (Some(cache), Some(key)) = (cache, &key) {
             let _ = packed_cache::write(&cache.directory, key, &buffer);
         }

@@ -4,7 +4,7 @@ use crate::console::tell_fallback;
 use crate::environment::Environment;
 use clap::Args;
 use radnet::Result;
-use radnet::engine::{Device, Engine, Precision};
+use radnet::engine::{self, Device, Engine, Precision};
 use radnet::report::{EngineInfo, ModelInfo};
 use radnet::weights::Model;
 use std::path::Path;
@@ -29,12 +29,13 @@ pub(crate) struct EngineArguments {
 impl EngineArguments {
     /// Reads the model and opens the device; `known` gets what the model says of itself as soon as that is known.
     pub(crate) fn open(&self, model: &Path, environment: &Environment, known: &mut ModelInfo) -> Result<Engine> {
-        let model = Model::open(model)?;
+        let pool = engine::pool(self.threads)?;
+        let model = pool.install(|| Model::open(model))?;
         *known = model_info(&model);
         let engine = Engine::builder(model)
             .device(self.device)
             .precision(self.precision)
-            .threads(self.threads)
+            .pool(pool)
             .isa(environment.isa.clone())
             .cache_dir(environment.cache_dir.clone().filter(|_| !self.no_cache))
             .build()?;
