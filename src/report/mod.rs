@@ -14,6 +14,8 @@ pub mod evaluation;
 #[cfg(feature = "render")]
 pub mod html;
 #[cfg(feature = "render")]
+pub mod lines;
+#[cfg(feature = "render")]
 pub mod maps;
 
 pub use acquisition::Acquisition;

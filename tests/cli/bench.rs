@@ -99,3 +99,27 @@ fn measurements_are_compared() {
     let said = scene.bench(&["--compare", "one.json", "model.safetensors"]).exit(1);
     assert!(said.stderr.contains("model.safetensors") && said.stderr.contains("not a measurement"), "{}", said.stderr);
 }
+
+/// Every combination is a row, a point of the document and of the drawing; one that cannot be had is said, and the others stand.
+#[test]
+fn a_sweep_is_a_table_a_document_and_a_drawing() {
+    let scene = Scene::new(1);
+    let common = ["--model", "model.safetensors", "--device", "cpu", "--warmup", "0", "--reps", "1"];
+    let sweep = |axes: &[&str]| scene.bench(&[&common[..], &["--svg", "sweep.svg", "--json", "sweep.json", "--sweep"], axes].concat());
+    let said = sweep(&["slices=1,2,3", "threads=1,2"]).exit(0);
+    let document: serde_json::Value = serde_json::from_str(&scene.text("sweep.json")).unwrap();
+    let points = document["points"].as_array().unwrap();
+    assert_eq!(points.len(), 6);
+    for point in points {
+        assert_eq!((&point["measured"]["slices"], &point["measured"]["threads"]), (&point["slices"], &point["threads"]));
+    }
+    for words in ["first result", "per slice", "p99", "MB", "GFLOP/s"] {
+        assert!(said.stdout.contains(words), "{words} in {}", said.stdout);
+    }
+    let drawing = scene.text("sweep.svg");
+    assert!(drawing.matches("<polyline").count() == 2 && drawing.contains("2 threads"), "{drawing}");
+    let said = sweep(&["precision=fp32,fp16"]).exit(1);
+    assert!(said.stdout.contains("not measured") && said.stdout.contains("precision fp16"), "{}", said.stdout);
+    assert!(scene.text("sweep.svg").contains("<polyline"));
+    assert!(scene.bench(&["--sweep", "depth=3"]).exit(2).stderr.contains("depth is none of"));
+}

@@ -1,13 +1,15 @@
 //! The command line, and the model and shapes that follow from it.
 
 use crate::environment;
+use crate::sweep::{self, Axis};
 use clap::{Parser, ValueEnum};
 use radnet::Error;
-use radnet::engine::{Device, Precision};
+use radnet::engine::{self, Device, Precision};
 use radnet::model::Config;
 use radnet::model::config::{Channel, Window};
 use radnet::weights::{Model, synthetic};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time one scan, from the host's slices to probabilities on the host.
@@ -62,6 +64,13 @@ pub(crate) struct Arguments {
     /// Time nothing: put two documents of --json side by side
     #[arg(long, num_args = 2, value_names = ["BEFORE.json", "AFTER.json"], conflicts_with_all = ["model", "arch", "trace", "stages"])]
     pub(crate) compare: Option<Vec<PathBuf>>,
+    /// Time every combination of these values, each in a process of its own: slices=N,…  size=N,…  threads=N,…  precision=NAME,… ; what is
+    /// not named has its one value, and without any it is slices=1,2,4,8,16,32
+    #[arg(long, num_args = 0.., value_name = "AXIS=VALUES", value_parser = sweep::axis, conflicts_with_all = ["compare", "trace", "stages"])]
+    pub(crate) sweep: Option<Vec<Axis>>,
+    /// Draw the medians of --sweep as SVG
+    #[arg(long, value_name = "FILE", requires = "sweep")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 /// What the slices show.
@@ -82,11 +91,12 @@ pub(crate) enum From {
     Hu,
 }
 
-/// The model to time, and how long it took to read.
+/// The model to time, the threads that run it, and how long they took to start and to read it.
 pub(crate) struct Setup {
     pub(crate) model: Model,
     pub(crate) name: String,
-    /// Reading the file; making random weights is not loading and counts as nothing.
+    pub(crate) pool: Arc<rayon::ThreadPool>,
+    /// Starting the threads and reading the file; making random weights is not loading and counts as nothing.
     pub(crate) read: Duration,
 }
 
@@ -100,9 +110,10 @@ pub(crate) enum Refusal {
 
 impl Setup {
     pub(crate) fn new(arguments: &Arguments) -> Result<Self, Refusal> {
-        let Some(path) = &arguments.model else { return Self::random(arguments) };
         let start = Instant::now();
-        let model = Model::open(path).map_err(Refusal::Failed)?;
+        let pool = engine::pool(arguments.threads).map_err(Refusal::Failed)?;
+        let Some(path) = &arguments.model else { return Self::random(arguments, pool, start.elapsed()) };
+        let model = pool.install(|| Model::open(path)).map_err(Refusal::Failed)?;
         let read = start.elapsed();
         let [height, width] = model.config.input.size;
         if arguments.size.is_some_and(|size| [size; 2] != [height, width]) {
@@ -111,10 +122,10 @@ impl Setup {
         if arguments.channels.is_some_and(|n| n != model.config.input.channels.len()) {
             return Err(Refusal::Usage(format!("--channels: the model has {}", model.config.input.channels.len())));
         }
-        Ok(Self { name: path.display().to_string(), model, read })
+        Ok(Self { name: path.display().to_string(), model, pool, read })
     }
 
-    fn random(arguments: &Arguments) -> Result<Self, Refusal> {
+    fn random(arguments: &Arguments, pool: Arc<rayon::ThreadPool>, read: Duration) -> Result<Self, Refusal> {
         let Some(mut config) = Config::preset(&arguments.arch) else {
             return Err(Refusal::Usage(format!("--arch: {} is none of densenet121, densenet169, densenet201", arguments.arch)));
         };
@@ -122,7 +133,7 @@ impl Setup {
         set_channels(&mut config, arguments.channels.unwrap_or(3));
         config.validate().map_err(|e| Refusal::Usage(e.message().to_owned()))?;
         let model = synthetic(&config, SEED).map_err(Refusal::Failed)?;
-        Ok(Self { name: arguments.arch.clone(), model, read: Duration::ZERO })
+        Ok(Self { name: arguments.arch.clone(), model, pool, read })
     }
 }
 
@@ -141,7 +152,12 @@ fn set_channels(config: &mut Config, channels: usize) {
     config.input.std = vec![1.0; channels];
 }
 
-fn count(text: &str) -> Result<usize, String> {
+/// What an option calls a value.
+pub(crate) fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned())
+}
+
+pub(crate) fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (1..=100_000).contains(&n) => Ok(n),
         _ => Err("a number from 1 to 100000 is needed".to_owned()),
@@ -152,7 +168,7 @@ fn device(text: &str) -> Result<Device, String> {
     text.parse().map_err(|e: Error| e.message().to_owned())
 }
 
-fn precision(text: &str) -> Result<Precision, String> {
+pub(crate) fn precision(text: &str) -> Result<Precision, String> {
     text.parse().map_err(|e: Error| e.message().to_owned())
 }
 

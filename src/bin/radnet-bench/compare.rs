@@ -6,22 +6,26 @@ use radnet::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What a measurement's document must have to be compared.
+/// What a measurement's document must have to be compared or put into a table.
 #[derive(Deserialize)]
-struct Measured {
-    median_ms: f64,
-    min_ms: f64,
-    p90_ms: f64,
-    device_ms: Option<f64>,
-    load_ms: f64,
-    first_result_ms: f64,
-    peak_rss_mb: Option<f64>,
-    slices: usize,
-    size: usize,
-    device: String,
-    isa: String,
-    precision: String,
-    threads: usize,
+pub(crate) struct Measured {
+    pub(crate) median_ms: f64,
+    pub(crate) min_ms: f64,
+    pub(crate) p90_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) device_ms: Option<f64>,
+    pub(crate) load_ms: f64,
+    pub(crate) first_result_ms: f64,
+    pub(crate) peak_rss_mb: Option<f64>,
+    pub(crate) slices: usize,
+    pub(crate) size: usize,
+    pub(crate) device: String,
+    pub(crate) isa: String,
+    pub(crate) precision: String,
+    pub(crate) threads: usize,
+    /// Absent in documents of earlier versions.
+    #[serde(default)]
+    pub(crate) gflop_per_s: Option<f64>,
     stages: Vec<Stage>,
 }
 
@@ -63,6 +67,7 @@ impl Comparison {
             line("median ms", Some(a.median_ms), Some(b.median_ms)),
             line("min ms", Some(a.min_ms), Some(b.min_ms)),
             line("p90 ms", Some(a.p90_ms), Some(b.p90_ms)),
+            line("p99 ms", Some(a.p99_ms), Some(b.p99_ms)),
             line("device ms", a.device_ms, b.device_ms),
             line("load ms", Some(a.load_ms), Some(b.load_ms)),
             line("first result ms", Some(a.first_result_ms), Some(b.first_result_ms)),

@@ -1,4 +1,4 @@
-//! `radnet-bench`: how long one scan takes, and where the time goes.
+//! `radnet-bench`: how long one scan takes, and where the time goes; or how that depends on slices, size, threads and precision.
 
 mod args;
 mod compare;
@@ -12,6 +12,7 @@ mod input;
 mod measure;
 mod rss;
 mod summary;
+mod sweep;
 mod trace;
 
 use args::{Arguments, Setup};
@@ -25,6 +26,7 @@ use radnet::report::{atomic, result::to_json};
 use std::path::Path;
 use std::process::ExitCode;
 use summary::Summary;
+use sweep::{Axis, Sweep};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -34,6 +36,12 @@ fn main() -> ExitCode {
         let done = Comparison::read(before, after)
             .and_then(|comparison| show(&arguments, &comparison, |paint| comparison.text(paint), &mut output));
         return ended(done, &output);
+    }
+    if let Some(axes) = arguments.sweep.as_deref() {
+        return match swept(&arguments, axes, &mut output) {
+            Ok(false) => ExitCode::FAILURE,
+            done => ended(done.map(drop), &output),
+        };
     }
     let setup = match Setup::new(&arguments) {
         Ok(setup) => setup,
@@ -54,6 +62,16 @@ fn ended(done: Result<()>, output: &Output) -> ExitCode {
 fn failed(error: &radnet::Error) -> ExitCode {
     complain(&error.to_string());
     ExitCode::FAILURE
+}
+
+/// Whether every combination was measured.
+fn swept(arguments: &Arguments, axes: &[Axis], output: &mut Output) -> Result<bool> {
+    let files = [arguments.json.as_deref().filter(|p| p.as_os_str() != "-"), arguments.svg.as_deref()];
+    files.iter().flatten().try_for_each(|path| atomic::check_writable(path))?;
+    let sweep = Sweep::run(arguments, axes)?;
+    show(arguments, &sweep, |paint| sweep.text(paint), output)?;
+    arguments.svg.as_deref().map_or(Ok(()), |path| atomic::write(path, sweep.lines().to_svg().as_bytes()))?;
+    Ok(sweep.complete())
 }
 
 fn bench(arguments: &Arguments, setup: Setup, environment: &Environment, output: &mut Output) -> Result<()> {

@@ -15,7 +15,7 @@ use radnet::report::card::Card;
 use radnet::session::{Prediction, Session};
 use radnet::weights::Model;
 use radnet::{Observer, Result};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// One repetition, in milliseconds from the start of the measurement.
@@ -67,14 +67,14 @@ impl Observer for Watch {
 
 impl Measurement {
     pub(crate) fn take(arguments: &Arguments, setup: Setup, environment: &Environment) -> Result<Self> {
-        let Setup { model, name, read } = setup;
+        let Setup { model, name, pool, read } = setup;
         let scan = Scan::new(arguments.input, arguments.from, arguments.slices, &model.config.input)?;
         let card = Card::new(ModelInfo::default(), &model.config, &model.network);
         let network = model.network.clone();
         let gpu = may_be_gpu(arguments, environment);
         let again = (arguments.stages && gpu).then(|| model.clone());
         let start = Instant::now();
-        let engine = builder(model, arguments, environment).measure(!gpu).build()?;
+        let engine = builder(model, arguments, environment, &pool).measure(!gpu).build()?;
         tell_fallback(&engine);
         let mut session = engine.session()?;
         let load = read + start.elapsed();
@@ -99,7 +99,7 @@ impl Measurement {
         let roof = (info.device == "cpu").then(|| Roof::measure(engine.pool(), &info.isa)).transpose()?;
         drop(engine);
         if let Some(model) = again {
-            steps = step_by_step(builder(model, arguments, environment), arguments, &scan)?;
+            steps = step_by_step(builder(model, arguments, environment, &pool), arguments, &scan)?;
         }
         Ok(Self { name, card, network, info, load_ms: milliseconds(load), first_result_ms, peak_rss_mb, roof, repetitions, steps })
     }
@@ -114,10 +114,10 @@ fn may_be_gpu(arguments: &Arguments, environment: &Environment) -> bool {
     }
 }
 
-fn builder(model: Model, arguments: &Arguments, environment: &Environment) -> EngineBuilder {
+fn builder(model: Model, arguments: &Arguments, environment: &Environment, pool: &Arc<rayon::ThreadPool>) -> EngineBuilder {
     // A model file starts as it does for `radnet`, from packed weights where they are kept; random weights leave nothing behind.
     let cache_dir = environment.cache_dir.clone().filter(|_| model.path.is_some());
-    let builder = Engine::builder(model).device(arguments.device).precision(arguments.precision).threads(arguments.threads);
+    let builder = Engine::builder(model).device(arguments.device).precision(arguments.precision).pool(Arc::clone(pool));
     builder.isa(environment.isa.clone()).cache_dir(cache_dir)
 }
 

@@ -1,9 +1,8 @@
 //! The figures of a measurement, as JSON and as text.
 
-use crate::args::{Arguments, From};
+use crate::args::{Arguments, From, name};
 use crate::console::{Emphasis, Paint};
 use crate::measure::Measurement;
-use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use radnet::backend::StageTime;
 use radnet::backend::cpu::Roof;
@@ -232,10 +231,6 @@ fn steps(m: &Measurement, group: impl Fn(&str) -> &str) -> Vec<Stage> {
 /// Milliseconds to three places where they are few.
 fn figure(ms: f64) -> String {
     if ms < 10.0 { format!("{ms:.3}") } else { format!("{ms:.1}") }
-}
-
-fn name(value: impl ValueEnum) -> String {
-    value.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned())
 }
 
 fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {

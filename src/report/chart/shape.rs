@@ -18,7 +18,7 @@ impl Shape {
     }
 
     /// As the data of a path around (x, y).
-    pub(super) fn outline(self, x: f64, y: f64, size: f64) -> String {
+    pub(in crate::report) fn outline(self, x: f64, y: f64, size: f64) -> String {
         let polygon = |corners: &[(f64, f64)]| {
             let points: Vec<String> = corners.iter().map(|(dx, dy)| format!("{:.1} {:.1}", x + dx * size, y + dy * size)).collect();
             format!("M{}Z", points.join("L"))
