@@ -1,6 +1,9 @@
-//! `cargo xtask cuda`: compiles the CUDA kernels and keeps what is committed under `kernels/cuda/prebuilt` true.
+//! `cargo xtask cuda` compiles the CUDA kernels and keeps what is committed under `kernels/cuda/prebuilt` true; `cargo xtask count` counts
+//! what the processor's kernels cost; `cargo xtask select` checks that the fastest of them run.
 
+pub mod count;
 pub mod cuda;
+pub mod select;
 
 use std::path::PathBuf;
 

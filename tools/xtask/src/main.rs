@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use xtask::Failure;
 use xtask::cuda::{self, Toolchain};
+use xtask::{Failure, count, select};
 
 /// Tasks of RADnet's developers.
 #[derive(Parser)]
@@ -28,11 +28,35 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         nvrtc: Option<PathBuf>,
     },
+    /// Counts instructions (valgrind) and what the innermost loops hold (binutils), and compares with benches/counts.json
+    Count {
+        /// Writes benches/counts.json instead
+        #[arg(long)]
+        update: bool,
+        /// Runs the counted workloads on a tier; what valgrind is given
+        #[arg(long, hide = true, conflicts_with = "update")]
+        run: Option<String>,
+    },
+    /// Times the tier that the engine selects against every other one of this machine, kernel by kernel; the machine should be idle
+    Select {
+        /// Rounds of which the fastest counts
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        rounds: usize,
+        /// Only workloads whose name contains this
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        filter: String,
+    },
 }
 
 fn main() -> ExitCode {
-    let Task::Cuda { check, table, nvrtc } = Arguments::parse().task;
-    match run(check, table, nvrtc) {
+    let done = match Arguments::parse().task {
+        Task::Cuda { check, table, nvrtc } => compile(check, table, nvrtc),
+        Task::Count { run: Some(tier), .. } => count::run_workloads(&tier).map_err(Failure::from),
+        Task::Count { update: true, .. } => count::update(),
+        Task::Count { .. } => count::check(),
+        Task::Select { rounds, filter } => select::check(rounds, &filter),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
@@ -41,7 +65,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(check: bool, table: bool, nvrtc: Option<PathBuf>) -> Result<(), Failure> {
+fn compile(check: bool, table: bool, nvrtc: Option<PathBuf>) -> Result<(), Failure> {
     if table {
         return Ok(cuda::write_table()?);
     }
