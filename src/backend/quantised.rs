@@ -55,7 +55,7 @@ impl Decoder {
 
 /// Round half to even of a value clamped to 0…255; NaN is 0.
 pub(in crate::backend) fn saturated(value: f32) -> u8 {
-    value.max(0.0).min(255.0).round_ties_even() as u8
+    value.clamp(0.0, 255.0).round_ties_even() as u8
 }
 
 /// A norm with its ReLU, as codes: `max(q, threshold)`, or `min` where `below`.

@@ -97,6 +97,9 @@ fn settings(arguments: &Arguments, axes: &[Axis]) -> Vec<Setting> {
     settings
 }
 
+/// What a point has on an axis.
+type ValueOf = fn(&Measured) -> String;
+
 impl Sweep {
     /// Runs this program once for every combination.
     ///
@@ -168,7 +171,7 @@ impl Sweep {
     /// The medians per slice, a line for each combination of the other values.
     pub(crate) fn lines(&self) -> Lines {
         let figures: Vec<Measured> = self.points.iter().filter_map(Point::figures).collect();
-        let distinct = |value: &dyn Fn(&Measured) -> String| {
+        let distinct = |value: ValueOf| {
             let mut seen: Vec<String> = Vec::new();
             figures.iter().map(value).for_each(|v| {
                 if !seen.contains(&v) {
@@ -177,11 +180,11 @@ impl Sweep {
             });
             seen
         };
-        let axes: [(&str, &dyn Fn(&Measured) -> String); 4] = [
-            ("slices", &|m| m.slices.to_string()),
-            ("threads", &|m| m.threads.to_string()),
-            ("size", &|m| format!("{0}×{0}", m.size)),
-            ("precision", &|m| m.precision.clone()),
+        let axes: [(&str, ValueOf); 4] = [
+            ("slices", |m| m.slices.to_string()),
+            ("threads", |m| m.threads.to_string()),
+            ("size", |m| format!("{0}×{0}", m.size)),
+            ("precision", |m| m.precision.clone()),
         ];
         // The first axis with the most values lies along the drawing.
         let along = (0..axes.len()).rev().max_by_key(|&i| distinct(axes[i].1).len()).unwrap_or(0);
