@@ -49,12 +49,12 @@ fn in_fp32_the_new_file_is_the_old_model() {
 fn ranges_come_from_scans() {
     let archive = Archive::new(3, 4);
     let said = quantize(&archive, &["--scans", "scans", "--model-version", "eight"]).exit(0);
-    assert!(said.stdout.starts_with("Ranges from the activations of 3 scans, 12 slices"), "{}", said.stdout);
+    assert!(said.stdout.starts_with("Ranges from the activations of 12 slices of 3 scan(s)"), "{}", said.stdout);
     let new = Model::open(archive.path("new.safetensors")).unwrap();
     assert_eq!(new.version, "eight");
     assert_ne!(new.quantisation, Some(Quantisation::from_norms(&new.network, &new.weights)));
     let text = archive.radnet(&["inspect", "new.safetensors"]).exit(0).stdout;
-    assert!(text.lines().any(|l| l.starts_with("  int8 ") && l.ends_with("ranges from 3 scans, 12 slices")), "{text}");
+    assert!(text.lines().any(|l| l.starts_with("  int8 ") && l.ends_with("ranges from 12 slices of 3 scan(s)")), "{text}");
     let card = archive.radnet(&["inspect", "new.safetensors", "model.safetensors", "--json", "-"]).exit(0).json();
     assert_eq!(card["models"][0]["card"]["quantisation"]["ranges"]["slices"], 12);
     assert_eq!(card["models"][1]["card"]["quantisation"], Value::Null);

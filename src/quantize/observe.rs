@@ -66,7 +66,7 @@ impl<'m> Observed<'m> {
         (self.scans, self.slices)
     }
 
-    /// The ranges: [`MARGIN`] beyond the bounds, without the part that every reader's ReLU makes zero.
+    /// The ranges: [`MARGIN`] beyond the bounds, and what [`Quantisation::from_bounds`] says.
     ///
     /// # Errors
     /// `no_images` when nothing was seen.

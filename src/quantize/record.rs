@@ -37,5 +37,7 @@ pub enum Source {
         slices: usize,
         /// What a range reaches beyond the lowest and the highest activation, in their distance.
         margin: f64,
+        /// How many standard deviations a range reaches at the least.
+        deviations: f64,
     },
 }

@@ -13,7 +13,7 @@ pub use amend::{Amendment, amend};
 pub use container::{Container, Dtype, TensorView};
 pub use file::Model;
 pub use quant::RangeTensor;
-pub use ranges::DEVIATIONS;
+pub use ranges::{DEVIATIONS, SEEN_DEVIATIONS};
 pub use synthetic::synthetic;
 pub use writer::{Extras, Storage, model_bytes, write_model};
 

@@ -1,11 +1,14 @@
 //! Ranges without a scan: a norm's running mean and variance are the statistics of the channel that it reads.
 
-use super::{BlockWeights, Norm, Weights};
+use super::{BlockWeights, DenseLayerWeights, Norm, Weights};
 use crate::model::quantisation::{BlockRanges, Quantisation, Range, block_shapes};
 use crate::model::{Network, Step};
 
 /// Standard deviations on either side of the mean that a range of [`Quantisation::from_norms`] reaches.
 pub const DEVIATIONS: f64 = 16.0;
+
+/// Standard deviations that a range of [`Quantisation::from_bounds`] reaches at the least: a few scans do not show how far others go.
+pub const SEEN_DEVIATIONS: f64 = 8.0;
 
 /// Bounds beyond this leave no room for the arithmetic with them in float32.
 const LARGEST: f64 = f32::MAX as f64 / 4.0;
@@ -18,21 +21,26 @@ impl Quantisation {
     /// lets through, and where all are negative it ends at the highest. The stem's outputs are never negative. A mid channel reaches to
     /// β + [`DEVIATIONS`] · |γ| of its norm2.
     pub fn from_norms(network: &Network, weights: &Weights) -> Self {
-        let mid = |weights: &BlockWeights| weights.layers.iter().map(|layer| upper_bounds(&layer.norm2)).collect();
-        let blocks = readings(network, weights).into_iter().zip(&weights.blocks);
+        let mid = |weights: &BlockWeights| weights.layers.iter().map(|layer| upper_bounds(&layer.norm2, DEVIATIONS)).collect();
+        let blocks = readings(network, weights, DEVIATIONS).into_iter().zip(&weights.blocks);
         Self { blocks: blocks.map(|(channels, weights)| BlockRanges { channels: ranges(channels), mid: mid(weights) }).collect() }
     }
 
-    /// Ranges from what activations were seen to reach, and `margin` of that distance beyond; as in [`Quantisation::from_norms`] without
-    /// what every reader's ReLU makes zero. `bounds` are those of `network`.
+    /// Ranges from what activations were seen to reach: to `margin` of that distance beyond, and at the least as far as
+    /// [`SEEN_DEVIATIONS`]; as in [`Quantisation::from_norms`] without what every reader's ReLU makes zero. `bounds` are those of `network`.
     pub fn from_bounds(network: &Network, weights: &Weights, bounds: &Self, margin: f64) -> Self {
-        let blocks = readings(network, weights).into_iter().zip(&bounds.blocks).map(|(mut channels, seen)| {
+        let blocks = readings(network, weights, SEEN_DEVIATIONS).into_iter().zip(&bounds.blocks).zip(&weights.blocks);
+        let blocks = blocks.map(|((mut channels, seen), weights)| {
             for (channel, seen) in channels.iter_mut().zip(&seen.channels) {
                 let (low, high) = (f64::from(seen.low), f64::from(seen.high));
-                (channel.low, channel.high) = (low - margin * (high - low), high + margin * (high - low));
+                let beyond = margin * (high - low);
+                (channel.low, channel.high) = (channel.low.min(low - beyond), channel.high.max(high + beyond));
             }
-            let mid = |highs: &Vec<f32>| highs.iter().map(|high| (f64::from(*high) * (1.0 + margin)).clamp(0.0, LARGEST) as f32).collect();
-            BlockRanges { channels: ranges(channels), mid: seen.mid.iter().map(mid).collect() }
+            let mid = |(highs, layer): (&Vec<f32>, &DenseLayerWeights)| {
+                let seen = highs.iter().map(|high| (f64::from(*high) * (1.0 + margin)).clamp(0.0, LARGEST) as f32);
+                seen.zip(upper_bounds(&layer.norm2, SEEN_DEVIATIONS)).map(|(seen, least)| seen.max(least)).collect()
+            };
+            BlockRanges { channels: ranges(channels), mid: seen.mid.iter().zip(&weights.layers).map(mid).collect() }
         });
         Self { blocks: blocks.collect() }
     }
@@ -43,7 +51,7 @@ fn ranges(channels: Vec<Channel>) -> Vec<Range> {
 }
 
 /// What the norms say of every channel of every block's slab.
-fn readings(network: &Network, weights: &Weights) -> Vec<Vec<Channel>> {
+fn readings(network: &Network, weights: &Weights, deviations: f64) -> Vec<Vec<Channel>> {
     let mut blocks: Vec<Vec<Channel>> = block_shapes(network).iter().map(|shape| vec![Channel::UNREAD; shape.channels]).collect();
     let eps = network.bn_eps;
     for step in &network.steps {
@@ -61,7 +69,8 @@ fn readings(network: &Network, weights: &Weights) -> Vec<Vec<Channel>> {
         if let Some(norm) = norm {
             let (scale, shift) = norm.scale_shift(eps);
             for (c, channel) in blocks[block - 1].iter_mut().take(scale.len()).enumerate() {
-                channel.read((f64::from(norm.running_mean[c]), f64::from(norm.running_var[c])), eps, (scale[c], shift[c]));
+                let (mean, reach) = (f64::from(norm.running_mean[c]), deviations * (f64::from(norm.running_var[c]) + eps).sqrt());
+                channel.read([mean - reach, mean + reach], (scale[c], shift[c]));
             }
         }
     }
@@ -90,10 +99,9 @@ impl Channel {
         floor: f64::NEG_INFINITY,
     };
 
-    fn read(&mut self, (mean, variance): (f64, f64), eps: f64, (scale, shift): (f64, f64)) {
-        let reach = DEVIATIONS * (variance + eps).sqrt();
-        self.low = self.low.min(mean - reach);
-        self.high = self.high.max(mean + reach);
+    fn read(&mut self, [low, high]: [f64; 2], (scale, shift): (f64, f64)) {
+        self.low = self.low.min(low);
+        self.high = self.high.max(high);
         // A reader with scale 0 sees a constant.
         if scale != 0.0 {
             let zero = -shift / scale;
@@ -116,8 +124,8 @@ impl Channel {
     }
 }
 
-fn upper_bounds(norm2: &Norm) -> Vec<f32> {
-    let bound = |(beta, gamma): (&f32, &f32)| (f64::from(*beta) + DEVIATIONS * f64::from(gamma.abs())).clamp(0.0, LARGEST) as f32;
+fn upper_bounds(norm2: &Norm, deviations: f64) -> Vec<f32> {
+    let bound = |(beta, gamma): (&f32, &f32)| (f64::from(*beta) + deviations * f64::from(gamma.abs())).clamp(0.0, LARGEST) as f32;
     norm2.bias.iter().zip(&norm2.weight).map(bound).collect()
 }
 
@@ -189,7 +197,7 @@ mod tests {
         assert_eq!(q.blocks[0].mid[0][1], 0.0);
     }
 
-    /// A tenth beyond what was seen, and nothing below zero from the stem or below what the reader lets through.
+    /// A tenth beyond what was seen, as far as the norms say at the least, and nothing below zero from the stem or below what the reader lets through.
     #[test]
     fn seen_bounds_make_ranges() {
         let mut config = Config::densenet(&[1]);
@@ -197,17 +205,21 @@ mod tests {
         let mut model = synthetic(&config, 1).unwrap();
         set(&mut model.weights.norm5, 64, [2.0, 1.0, 0.5, 4.0]);
         set(&mut model.weights.norm5, 65, [-2.0, 1.0, 0.5, 4.0]);
+        set(&mut model.weights.norm5, 66, [2.0, 1.0, 0.5, 100.0]);
+        set(&mut model.weights.blocks[0].layers[0].norm2, 7, [0.125, 0.0, 0.0, 1.0]);
+        set(&mut model.weights.blocks[0].layers[0].norm2, 8, [2.0, 0.0, 0.0, 1.0]);
         set(&mut model.weights.norm5, 0, [-1.0, 0.0, 0.0, 4.0]);
         set(&mut model.weights.blocks[0].layers[0].norm1, 0, [1.0, 0.0, 3.0, 1.0]);
         let seen = Range { low: -10.0, high: 30.0 };
         let bounds = Quantisation { blocks: vec![BlockRanges { channels: vec![seen; 96], mid: vec![vec![2.0; 128]] }] };
         let ranges = Quantisation::from_bounds(&model.network, &model.weights, &bounds, 0.1);
         ranges.check(&model.network).unwrap();
-        let [positive, negative, stem] = [64, 65, 0].map(|c| ranges.blocks[0].channels[c]);
+        let [positive, negative, wide, stem] = [64, 65, 66, 0].map(|c| ranges.blocks[0].channels[c]);
         assert!(close(positive.low, -0.5) && close(positive.high, 34.0), "{positive:?}");
-        assert!(close(negative.low, -14.0) && close(negative.high, 1.5), "{negative:?}");
+        assert!(close(negative.low, 0.5 - 2.0 * SEEN_DEVIATIONS) && close(negative.high, 1.5), "{negative:?}");
+        assert!(close(wide.high, 0.5 + 10.0 * SEEN_DEVIATIONS), "{wide:?}");
         assert!(stem.low == 0.0 && close(stem.high, 34.0), "{stem:?}");
-        assert!(close(ranges.blocks[0].mid[0][7], 2.2));
+        assert!(close(ranges.blocks[0].mid[0][7], 2.2) && close(ranges.blocks[0].mid[0][8], 2.0 * SEEN_DEVIATIONS));
     }
 
     /// Tensors at the edge of float32 make ranges that are sound.

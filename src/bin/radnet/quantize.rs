@@ -17,7 +17,7 @@ use radnet::model::Quantisation;
 use radnet::preprocess::HuStack;
 use radnet::quantize::{Change, Comparison, MARGIN, Observed, Record, SCHEMA, Source, next_version, quantised};
 use radnet::report::{atomic, result};
-use radnet::weights::{DEVIATIONS, Model};
+use radnet::weights::{DEVIATIONS, Model, SEEN_DEVIATIONS};
 use radnet::{Error, ErrorKind, HuVolume, Result, threads};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -91,7 +91,7 @@ fn ranges(model: &Model, arguments: &QuantizeArguments, scans: &mut Scans) -> Re
         scans.pool.install(|| observed.add(&HuStack::new(volume, &model.config.input, &scans.progress)?, &scans.progress))
     })?;
     let (scans, slices) = observed.seen();
-    Ok((observed.ranges()?, Source::Scans { scans, slices, margin: MARGIN }))
+    Ok((observed.ranges()?, Source::Scans { scans, slices, margin: MARGIN, deviations: SEEN_DEVIATIONS }))
 }
 
 /// Reads scan after scan.

@@ -91,7 +91,7 @@ fn quantisation(record: &Value) -> String {
     let number = |name: &str| record["ranges"][name].as_f64();
     let source = match (record["ranges"]["from"].as_str(), number("deviations"), number("scans"), number("slices")) {
         (Some("norms"), Some(k), ..) => format!("ranges from the norms, {k} standard deviations either way"),
-        (Some("scans"), _, Some(scans), Some(slices)) => format!("ranges from {scans} scans, {slices} slices"),
+        (Some("scans"), _, Some(scans), Some(slices)) => format!("ranges from {slices} slices of {scans} scan(s)"),
         _ if record.as_str() == Some("") => return "ranges of unknown origin".to_owned(),
         _ => return one_line(&record.to_string()),
     };

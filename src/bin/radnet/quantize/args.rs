@@ -47,7 +47,7 @@ pub(crate) const HELP: &str = "\
 The new file holds every tensor of the old one byte for byte, and beside them the ranges that 8-bit codes stand for; in fp32 it gives the
 same bits. `radnet predict --precision int8` uses its ranges. It also runs files without any, with the ranges that their norms imply, which
 is what `quantize` writes without --scans. Scans for --scans need no labels and should not be those that the model is judged on; a few
-of every kind will do. Their slices run through the network in plain float32, about a second each.
+of every kind will do. Their slices run through the network in plain float32, at about two a second and core.
 A scan that cannot be read is named and left out.
 Exit status: 0 done; 1 a scan could not be read, or the model, a file or the device failed; 2 wrong usage.";
 

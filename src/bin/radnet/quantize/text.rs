@@ -10,14 +10,15 @@ pub(super) fn render(outcome: &Outcome) -> String {
     let m = &outcome.model;
     let _ = match outcome.record.ranges {
         Source::Norms { deviations } => writeln!(text, "Ranges from the model's norms, {deviations} standard deviations either way"),
-        Source::Scans { scans, slices, margin } => {
+        Source::Scans { scans, slices, margin, deviations } => {
             let beyond = 100.0 * margin;
-            writeln!(text, "Ranges from the activations of {scans} scans, {slices} slices, and {beyond} % beyond")
+            let _ = writeln!(text, "Ranges from the activations of {slices} slices of {scans} scan(s): {beyond} % beyond them,");
+            writeln!(text, "and at the least {deviations} standard deviations either way by the model's norms")
         }
     };
     let _ = writeln!(text, "{}: {} {}, sha256 {}", m.file, one_line(&m.name), one_line(&m.version), m.sha256);
     if let Some(comparison) = &outcome.comparison {
-        let _ = writeln!(text, "int8 against fp32 on {} scans, {} slices", comparison.scans, comparison.slices);
+        let _ = writeln!(text, "int8 against fp32 on {} slices of {} scan(s)", comparison.slices, comparison.scans);
         comparison.classes.iter().for_each(|class| class_text(&mut text, class));
     }
     if outcome.left_out > 0 {
