@@ -1,6 +1,6 @@
 //! What int8 changed: the same scans judged in fp32 and in int8.
 
-use crate::evaluate::labels::Labels;
+use crate::evaluate::labels::{Format, Labels, canonical_class};
 use crate::evaluate::stats::ranked::{Auc, Ranked};
 use crate::evaluate::{Scores, join};
 use crate::session::Prediction;
@@ -125,18 +125,28 @@ impl Collector {
         if self.scans == 0 {
             return Err(Error::new(ErrorKind::NoImages, "there is no scan to compare int8 with fp32 on"));
         }
+        let only = self.sums.len() == 1;
         for sum in &mut self.sums {
             sum.slice_mean /= self.slices as f64;
             sum.scan_mean /= self.scans as f64;
-            if let Some(labels) = labels.filter(|labels| labels.column(&sum.class).is_ok()) {
+            if let Some(labels) = labels.filter(|labels| names(labels, &sum.class, only)) {
                 sum.auc = Some(auc_change(labels, &self.scores, &sum.class, allow_missing)?);
             }
         }
         if let (Some(labels), true) = (labels, self.sums.iter().all(|sum| sum.auc.is_none())) {
-            // Says which classes there are.
             labels.column(&self.sums[0].class)?;
+            let message = "the labels do not say of which of the model's classes they are";
+            return Err(Error::new(ErrorKind::CorruptFile, message));
         }
         Ok(Comparison { scans: self.scans, slices: self.slices, classes: self.sums })
+    }
+}
+
+/// Whether the labels are about a class. A plain list has one label, which is about any hemorrhage, or about a model's only class.
+fn names(labels: &Labels, class: &str, only: bool) -> bool {
+    match labels.format {
+        Format::Plain => only || canonical_class(class) == "any",
+        _ => labels.column(class).is_ok(),
     }
 }
 
@@ -155,7 +165,7 @@ fn auc_change(labels: &Labels, scores: &[Scores; 2], class: &str, allow_missing:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::labels::{Format, read_labels};
+    use crate::evaluate::labels::read_labels;
     use crate::session::SlicePrediction;
     use std::time::Duration;
 

@@ -5,10 +5,10 @@ use crate::model::quantisation::{BlockRanges, Quantisation, Range, block_shapes}
 use crate::model::{Network, Step};
 
 /// Standard deviations on either side of the mean that a range of [`Quantisation::from_norms`] reaches.
-pub const DEVIATIONS: f64 = 16.0;
+pub const DEVIATIONS: f64 = 12.0;
 
 /// Standard deviations that a range of [`Quantisation::from_bounds`] reaches at the least: a few scans do not show how far others go.
-pub const SEEN_DEVIATIONS: f64 = 8.0;
+pub const SEEN_DEVIATIONS: f64 = 4.0;
 
 /// Bounds beyond this leave no room for the arithmetic with them in float32.
 const LARGEST: f64 = f32::MAX as f64 / 4.0;

@@ -6,7 +6,6 @@ use radnet::backend::cpu::{CpuBackend, CpuOptions};
 use radnet::backend::reference::Reference;
 use radnet::backend::{Backend, ScanMaps};
 use radnet::decision::{decide, sigmoid};
-use radnet::model::Quantisation;
 use radnet_kernels::Isa;
 
 /// |Δz| relative to max(1, |z|) (spec: model, "Tolerances").
@@ -90,17 +89,6 @@ pub(crate) fn check(make: &dyn Fn(&Case) -> Box<dyn Backend>) {
 #[test]
 fn the_reference_agrees_with_pytorch() {
     check(&|case| Box::new(Reference::new(case.model.clone())));
-}
-
-/// The definition of int8 with ranges from the norms alone against PyTorch's float64.
-#[test]
-fn eight_bits_stay_close() {
-    for case in cases() {
-        let ranges = Quantisation::from_norms(&case.model.network, &case.model.weights);
-        let (logits, _) = run(&Reference::quantised(case.model.clone(), &ranges), &case);
-        let difference = logits.iter().zip(&case.probabilities).map(|(z, p)| (sigmoid(*z) - p).abs()).fold(0.0, f64::max);
-        eprintln!("int8 {}: |Δp| {difference:.2e}", case.name);
-    }
 }
 
 #[test]
