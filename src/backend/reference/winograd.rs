@@ -39,7 +39,7 @@ impl Winograd {
         let (growth, mid) = (dense.ranges.len(), dense.mid_means.len());
         let tiles = extent.height.div_ceil(4) * extent.width.div_ceil(4);
         let padded = mid.next_multiple_of(PANEL);
-        if !(64..=256).contains(&padded) || extent.area() < 6 * tiles {
+        if !(64..=192).contains(&padded) || extent.area() < 6 * tiles {
             return None;
         }
         let mut winograd = Self { filters: Vec::new(), encode: Vec::new() };
