@@ -3,5 +3,4 @@
 mod backends;
 mod cuda;
 mod fixture;
-mod int8;
 mod reference;
