@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 fn main() {
@@ -36,7 +37,15 @@ fn main() {
 
 fn build(here: &Path, kernels: &Path, sanitized: bool) -> cc::Build {
     let mut build = cc::Build::new();
-    build.cpp(true).std("c++17").opt_level(2).warnings(true).extra_warnings(true).include(here.join("cpp")).include(kernels);
+    // Under the sanitizers compiling takes longer than the brief suite.
+    build
+        .cpp(true)
+        .std("c++17")
+        .opt_level(if sanitized { 1 } else { 2 })
+        .warnings(true)
+        .extra_warnings(true)
+        .include(here.join("cpp"))
+        .include(kernels);
     // Products and sums are rounded as the kernel says; only an explicit fmaf is fused, as one instruction where this machine has it.
     build.define("RADNET_EMULATED", None).flag("-ffp-contract=off").flag("-Wno-unknown-pragmas");
     if std::env::var("HOST").ok() == std::env::var("TARGET").ok() {
@@ -66,23 +75,33 @@ fn newest(files: &[PathBuf]) -> Option<SystemTime> {
     files.iter().filter_map(|file| file.metadata().and_then(|data| data.modified()).ok()).max()
 }
 
-/// One object per source, compiled where the one of the last build is older than what it depends on.
+/// One object per source, compiled where the one of the last build is older than what it depends on, several at a time.
 fn objects(compiler: &cc::Tool, sources: &[PathBuf], headers: Option<SystemTime>, sanitized: bool) -> Vec<PathBuf> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
-    let compile = |source: &PathBuf| {
+    let object = |source: &PathBuf| {
         let stem = source.file_stem().expect("sources have names").to_string_lossy();
         let extension = source.extension().expect("sources have extensions").to_string_lossy();
-        let suffix = if sanitized { "sanitized.o" } else { "o" };
-        let object = out.join(format!("{stem}.{extension}.{suffix}"));
-        let built = object.metadata().and_then(|data| data.modified()).ok();
-        let changed = newest(std::slice::from_ref(source)).max(headers).max(newest(&[PathBuf::from("build.rs")]));
-        if built.is_none() || built <= changed {
-            let status = compiler.to_command().arg("-xc++").arg("-c").arg(source).arg("-o").arg(&object).status();
-            assert!(status.is_ok_and(|status| status.success()), "{} does not compile", source.display());
-        }
-        object
+        out.join(format!("{stem}.{extension}.{}", if sanitized { "sanitized.o" } else { "o" }))
     };
-    sources.iter().map(compile).collect()
+    let objects: Vec<PathBuf> = sources.iter().map(object).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((source, object)) = sources.iter().zip(&objects).nth(next.fetch_add(1, Ordering::Relaxed)) {
+            compile(compiler, source, object, headers);
+        }
+    };
+    let jobs = std::env::var("NUM_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(1);
+    std::thread::scope(|scope| (0..jobs).for_each(|_| drop(scope.spawn(work))));
+    objects
+}
+
+fn compile(compiler: &cc::Tool, source: &Path, object: &Path, headers: Option<SystemTime>) {
+    let built = object.metadata().and_then(|data| data.modified()).ok();
+    let changed = newest(&[source.to_owned()]).max(headers).max(newest(&[PathBuf::from("build.rs")]));
+    if built.is_none() || built <= changed {
+        let status = compiler.to_command().arg("-xc++").arg("-c").arg(source).arg("-o").arg(object).status();
+        assert!(status.is_ok_and(|status| status.success()), "{} does not compile", source.display());
+    }
 }
 
 /// All objects are linked in: a kernel is known only by the registration that its object runs at start.
