@@ -4,10 +4,6 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512(());
 
-/// Proof that AVX-512BW is here and enabled by the operating system: 16-bit lanes in 512-bit registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Avx512Bw(());
-
 /// Proof that AVX2 and FMA are here and enabled by the operating system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
@@ -21,17 +17,6 @@ impl Avx512 {
     pub fn new() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx512f") && Avx2::new().is_some() {
-            return Some(Self(()));
-        }
-        None
-    }
-}
-
-impl Avx512Bw {
-    /// The token, where the processor has the set.
-    pub fn new() -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx512bw") {
             return Some(Self(()));
         }
         None

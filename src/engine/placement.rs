@@ -5,6 +5,7 @@ use crate::backend::Backend;
 use crate::backend::cpu::{CpuBackend, CpuOptions, PackedCache};
 use crate::backend::cuda::devices::{self, Absent};
 use crate::backend::cuda::{CudaBackend, CudaOptions, Element, Gpu};
+use crate::model::Quantisation;
 use crate::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
@@ -42,15 +43,21 @@ impl EngineBuilder {
     }
 
     fn on_cpu(&self, pool: &Pool) -> Result<Box<dyn Backend>> {
-        if !matches!(self.precision, Precision::Auto | Precision::Fp32) {
-            let message = format!("precision {}: the CPU backend computes in fp32 only", self.precision.name());
-            return Err(Error::new(ErrorKind::Device, message));
-        }
+        let model = &self.model;
+        let quantisation = match self.precision {
+            Precision::Auto | Precision::Fp32 => None,
+            Precision::Int8 => Some(model.quantisation.clone().unwrap_or_else(|| Quantisation::from_norms(&model.network, &model.weights))),
+            Precision::Bf16 | Precision::Fp16 => {
+                let message = format!("precision {}: the CPU backend computes in fp32 and int8 only", self.precision.name());
+                return Err(Error::new(ErrorKind::Device, message));
+            }
+        };
         let cache = self.cache_dir.clone().map(|directory| PackedCache { directory, model_sha256: self.model.sha256.clone() });
         let options = CpuOptions {
             pool: Some(Arc::clone(pool)),
             isa: self.isa.clone(),
             cache,
+            quantisation,
             measure: self.measure,
             air: self.skip_air.then(|| crate::preprocess::air(&self.model.config.input)),
             ..CpuOptions::default()

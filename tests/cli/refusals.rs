@@ -82,8 +82,8 @@ fn devices_are_not_replaced_in_silence() {
         &["--device", "cuda:999"][..],
         &["--device", "cpu", "--precision", "bf16"],
         &["--device", "cpu", "--precision", "fp16"],
-        &["--device", "cpu", "--precision", "int8"],
-        &["--device", "auto", "--precision", "int8"],
+        &["--device", "auto", "--precision", "bf16"],
+        &["--device", "cuda:999", "--precision", "int8"],
     ] {
         let arguments: Vec<&str> = base.iter().chain(asked).copied().collect();
         let said = refused(&scene, &arguments, "device");

@@ -67,7 +67,7 @@ impl Marks {
                 shape.spans(&self.input, &mut self.map[..rows]);
                 Some(&self.map[..rows])
             }
-            Op::Transition { shape, .. } => {
+            Op::Transition { shape, .. } | Op::TransitionCodes { shape, .. } => {
                 let rows = shape.height / 2;
                 shape.spans(&self.map[..shape.height], &mut self.next[..rows]);
                 std::mem::swap(&mut self.map, &mut self.next);
@@ -80,7 +80,7 @@ impl Marks {
     /// A dense layer's tiles.
     pub(super) fn layer(&mut self, op: &Op) -> Option<&[Span]> {
         match op {
-            Op::Dense { shape, .. } if self.active => {
+            Op::Dense { shape, .. } | Op::DenseCodes { shape, .. } if self.active => {
                 let tiles = &mut self.tiles[..shape.height.div_ceil(radnet_kernels::cpu::winograd::TILE)];
                 shape.spans(&mut self.map[..shape.height], tiles);
                 Some(tiles)
@@ -107,7 +107,7 @@ impl CpuBackend {
         let mut slabs: Vec<Vec<f32>> = Vec::new();
         let mut nothing = Outputs { pooled: &mut [], attention: &mut [], segmentation: &mut [] };
         for (index, stage) in self.program.stages[..self.program.single].iter().enumerate() {
-            if matches!(stage.op, Op::Transition { .. } | Op::Attention { .. }) {
+            if matches!(stage.op, Op::Transition { .. } | Op::TransitionCodes { .. } | Op::Attention { .. }) {
                 let slab = &memory.arena[self.arena.slab(stage.block, 0, 1)];
                 let mut kept = Vec::new();
                 kept.try_reserve_exact(slab.len()).ok()?;
@@ -128,7 +128,8 @@ impl CpuBackend {
     }
 }
 
-/// Copies every pixel outside the spans, one a row, from the empty slice's slab: all channels that its block will ever have.
+/// Copies every pixel outside the spans, one a row, from the empty slice's slab: all channels that its block will ever have. `stride` counts
+/// floats, of which a pixel of codes takes a quarter as many.
 pub(super) fn fill(slab: &mut [f32], empty: &[f32], stride: usize, spans: &[Span]) {
     let row = slab.len() / spans.len();
     for ((to, from), span) in slab.chunks_exact_mut(row).zip(empty.chunks_exact(row)).zip(spans) {

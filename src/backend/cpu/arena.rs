@@ -2,6 +2,8 @@
 
 use super::program::{GROUP, Op, Program};
 use crate::plan::{Plan, Request};
+use radnet_kernels::cpu::dense::DenseShape;
+use radnet_kernels::cpu::int8;
 use std::ops::Range;
 
 /// Offsets of a program's buffers in a worker's arena.
@@ -13,7 +15,7 @@ pub(super) struct ArenaPlan {
     lens: Vec<(usize, bool)>,
 }
 
-/// Request numbers: the input, the attention map, the pooled vector, then slabs, then scratch by stage.
+/// Request numbers: the input, the attention map, the pooled vector, then slabs, then scratch by stage, then maps of floats by stage.
 const INPUT: usize = 0;
 const ATTENTION: usize = 1;
 const POOLED: usize = 2;
@@ -46,6 +48,9 @@ impl ArenaPlan {
         for (i, stage) in planar.iter().enumerate() {
             requests.push(request(&stage.name, scratch_len(&stage.op, 1), i, i));
         }
+        for (i, stage) in planar.iter().enumerate() {
+            requests.push(request(&format!("{} as floats", stage.name), floats_len(&stage.op), i, i));
+        }
         let lens = program.slabs.iter().map(|s| (s.len(), s.grouped)).collect();
         Self { plan: Plan::new(requests), slabs: program.slabs.len(), stages: planar.len(), lens }
     }
@@ -69,10 +74,26 @@ impl ArenaPlan {
         if grouped { whole.start + slot * len..whole.start + (slot + count) * len } else { whole }
     }
 
+    /// The map of floats of a stage whose slab holds codes.
+    pub(super) fn floats(&self, stage: usize) -> Range<usize> {
+        debug_assert!(stage < self.stages);
+        self.plan.range(FIRST_SLAB + self.slabs + self.stages + stage)
+    }
+
     /// The scratch of a stage for one worker.
     pub(super) fn scratch(&self, stage: usize) -> Range<usize> {
         debug_assert!(stage < self.stages);
         self.plan.range(FIRST_SLAB + self.slabs + stage)
+    }
+}
+
+/// Floats of the map between an fp32 stage and a slab of codes.
+fn floats_len(op: &Op) -> usize {
+    match op {
+        Op::Stem { shape, codes: Some(_), .. } => shape.output().0 * shape.output().1 * shape.out_channels,
+        Op::Segmentation { shape, codes: Some(_), .. } => shape.height * shape.width * shape.channels,
+        Op::Attention { shape, codes: Some(_), .. } => shape.height * shape.width * shape.channels,
+        _ => 0,
     }
 }
 
@@ -83,6 +104,11 @@ pub(super) fn scratch_len(op: &Op, workers: usize) -> usize {
         Op::Dense { shape, .. } => {
             (1..=GROUP).map(|images| radnet_kernels::cpu::dense::DenseShape { images, ..*shape }.scratch_len(workers)).max().unwrap_or(0)
         }
+        Op::DenseCodes { shape, .. } => {
+            let len = |images| int8::dense::scratch_len(&DenseShape { images, ..*shape }, workers);
+            (1..=GROUP).map(len).max().unwrap_or(0)
+        }
+        Op::TransitionCodes { shape, .. } => int8::transition::scratch_len(shape),
         Op::Segmentation { shape, .. } => shape.scratch_len(),
         Op::Transition { shape, .. } => shape.scratch_len(),
         Op::Attention { shape, .. } => shape.scratch_len(),

@@ -1,9 +1,10 @@
-//! fp32 on the processor: packed weights shared by all sessions, a planned arena per thread, kernels of the best tier, an own pool.
+//! The processor, in fp32 or in 8-bit integers: packed weights shared by all sessions, a planned arena per thread, kernels of the best tier, an own pool.
 //!
 //! Results are the same bits for every tier, thread count, grouping of slices and run: each output is one chain in a fixed order.
 
 mod air;
 mod arena;
+mod int8;
 mod pack;
 mod planar;
 mod program;
@@ -18,7 +19,7 @@ pub use roof::Roof;
 pub use tiers::{Tier, kernels, tiers};
 
 use super::{Backend, BackendInfo, BackendSession, ScanMaps, StageTime};
-use crate::model::Network;
+use crate::model::{Network, Quantisation};
 use crate::tensor::Extent;
 use crate::weights::Weights;
 use crate::{Error, ErrorKind, Result};
@@ -52,6 +53,8 @@ pub struct CpuOptions {
     pub air: Option<Vec<f32>>,
     /// Keeps packed weights in a file, so that the next start maps them instead of packing; without it no file is touched.
     pub cache: Option<PackedCache>,
+    /// Computes with 8-bit codes of these ranges instead of fp32.
+    pub quantisation: Option<Quantisation>,
     /// Whether to measure stages for [`Backend::stage_times`].
     pub measure: bool,
 }
@@ -76,7 +79,8 @@ impl CpuBackend {
     /// Packs the weights of a network whose tensors were validated against it.
     ///
     /// # Errors
-    /// `device` when the tier is not available or threads cannot be started, `out_of_memory`.
+    /// `device` when the tier is not available or threads cannot be started, or when int8 sums of this network could leave 32 bits;
+    /// `bad_model` when the ranges are not this network's; `out_of_memory`.
     pub fn new(network: &Network, weights: &Weights, options: CpuOptions) -> Result<Self> {
         let isa = match &options.isa {
             None => Isa::detect(),
@@ -90,9 +94,15 @@ impl CpuBackend {
             (None, 0 | 1) => None,
             (None, threads) => Some(Arc::new(own_pool(threads)?)),
         };
-        let program = Program::new(network);
-        let pack = |packed: &mut [f32]| pack::pack(&program, network, weights, packed);
-        let load = || Store::new(program.packed_len, options.cache.as_ref(), isa, pack);
+        let quantisation = options.quantisation.as_ref();
+        quantisation.map_or(Ok(()), |q| q.check(network))?;
+        let program = Program::new(network, quantisation.is_some());
+        let kind = match quantisation {
+            None => isa.name().to_owned(),
+            Some(ranges) => format!("{}-int8-{:016x}", isa.name(), int8::fingerprint(ranges)),
+        };
+        let pack = |packed: &mut [f32]| pack::pack(&program, network, weights, quantisation, packed);
+        let load = || Store::new(program.packed_len, options.cache.as_ref(), &kind, pack);
         let packed = match &pool {
             Some(pool) => pool.install(load)?,
             None => load()?,
@@ -158,7 +168,8 @@ fn own_pool(threads: usize) -> Result<rayon::ThreadPool> {
 
 impl Backend for CpuBackend {
     fn info(&self) -> BackendInfo {
-        BackendInfo { device: "cpu".into(), isa: self.isa.name().into(), precision: "fp32".into(), threads: self.threads }
+        let precision = if self.program.slabs.iter().any(|s| s.codes) { "int8" } else { "fp32" };
+        BackendInfo { device: "cpu".into(), isa: self.isa.name().into(), precision: precision.into(), threads: self.threads }
     }
 
     fn session(&self) -> Result<Box<dyn BackendSession + '_>> {

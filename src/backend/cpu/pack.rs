@@ -1,8 +1,11 @@
 //! Weights → packed weights: norms folded in float64, matrices in panels, 3×3 filters transformed, subnormals flushed. Done once per model.
 
+use super::int8;
 use super::program::{Cell, Op, Program, Stage};
+use crate::Result;
 use crate::backend::channels::Channels;
-use crate::model::{Network, Step};
+use crate::backend::quantised::{DenseCodes, TransitionCodes};
+use crate::model::{Network, Quantisation, Step};
 use crate::weights::{DenseLayerWeights, Linear, Norm, RnnCell, Weights};
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::layout::{flush, pack_matrix, pack_rows};
@@ -11,7 +14,16 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Packs every stage, in parallel on the current pool; `packed` has `program.packed_len` zeros.
-pub(super) fn pack(program: &Program, network: &Network, weights: &Weights, packed: &mut [f32]) {
+///
+/// # Errors
+/// `device` when the sums of a network of codes could leave 32 bits.
+pub(super) fn pack(
+    program: &Program,
+    network: &Network,
+    weights: &Weights,
+    quantisation: Option<&Quantisation>,
+    packed: &mut [f32],
+) -> Result<()> {
     let mut jobs = Vec::with_capacity(program.stages.len());
     let mut rest = packed;
     for (stage, step) in program.stages.iter().zip(&network.steps) {
@@ -21,20 +33,20 @@ pub(super) fn pack(program: &Program, network: &Network, weights: &Weights, pack
     }
     let eps = network.bn_eps;
     if rayon::current_num_threads() > 1 && rayon::current_thread_index().is_some() {
-        jobs.into_par_iter().for_each(|(stage, step, into)| pack_stage(stage, step, weights, eps, into));
+        jobs.into_par_iter().try_for_each(|(stage, step, into)| pack_stage(stage, step, (weights, quantisation), eps, into))
     } else {
-        jobs.into_iter().for_each(|(stage, step, into)| pack_stage(stage, step, weights, eps, into));
+        jobs.into_iter().try_for_each(|(stage, step, into)| pack_stage(stage, step, (weights, quantisation), eps, into))
     }
 }
 
 /// The packed weights of one stage, addressed by ranges of the whole.
-struct Into<'a> {
+pub(super) struct Into<'a> {
     start: usize,
     floats: &'a mut [f32],
 }
 
 impl Into<'_> {
-    fn at(&mut self, range: &Range<usize>) -> &mut [f32] {
+    pub(super) fn at(&mut self, range: &Range<usize>) -> &mut [f32] {
         &mut self.floats[range.start - self.start..range.end - self.start]
     }
 
@@ -68,32 +80,58 @@ fn finite(x: f64) -> f32 {
     x.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
 }
 
-fn pack_stage(stage: &Stage, step: &Step, weights: &Weights, eps: f64, floats: &mut [f32]) {
+fn pack_stage(
+    stage: &Stage,
+    step: &Step,
+    (weights, quantisation): (&Weights, Option<&Quantisation>),
+    eps: f64,
+    floats: &mut [f32],
+) -> Result<()> {
+    let ranges = quantisation.map(|q| &q.blocks[stage.block]);
     let mut into = Into { start: stage.packed.start, floats };
     match (&stage.op, step) {
-        (Op::Stem { shape, weights: to, bias }, Step::Stem { out_channels, .. }) => {
+        (Op::Stem { shape, weights: to, bias, codes }, Step::Stem { out_channels, .. }) => {
             let (scale, shift) = weights.norm0.scale_shift(eps);
             let k = shape.k();
             pack_matrix(into.at(to), k, *out_channels, |o, i| finite(f64::from(weights.conv0[o * k + i]) * scale[o]));
             into.bias(bias, shift.into_iter().map(finite));
+            if let (Some(to), Some(ranges)) = (codes, ranges) {
+                let channels = Channels { base: *out_channels, growth: 1 };
+                int8::pack_encoder(&mut into, to, channels, &ranges.channels[..*out_channels]);
+            }
+        }
+        (Op::DenseCodes { shape, channels, places }, Step::DenseLayer { layer, .. }) => {
+            let (w, Some(ranges)) = (&weights.blocks[stage.block].layers[layer - 1], ranges) else { return Ok(()) };
+            int8::pack_dense(&mut into, (shape, *channels), places, &DenseCodes::new(w, eps, ranges, layer - 1))?;
+        }
+        (Op::TransitionCodes { shape, channels, places }, _) => {
+            let (Some(w), Some(from)) = (&weights.blocks[stage.block].transition, ranges) else { return Ok(()) };
+            let Some(to) = quantisation.and_then(|q| q.blocks.get(stage.block + 1)) else { return Ok(()) };
+            int8::pack_transition(&mut into, (shape, *channels), places, &TransitionCodes::new(w, eps, from, to))?;
         }
         (Op::Dense { shape, channels, scale, shift, conv1, bias1, conv2 }, Step::DenseLayer { layer, .. }) => {
             let w = &weights.blocks[stage.block].layers[layer - 1];
             into.norm(&w.norm1, eps, *channels, scale, shift);
             pack_dense(&mut into, w, eps, (shape, *channels), [conv1, bias1, conv2]);
         }
-        (Op::Segmentation { shape, channels, scale, shift, conv, bias, .. }, _) => {
-            let Some(w) = &weights.blocks[stage.block].segmentation else { return };
+        (Op::Segmentation { shape, channels, codes, scale, shift, conv, bias, .. }, _) => {
+            let Some(w) = &weights.blocks[stage.block].segmentation else { return Ok(()) };
+            if let (Some(to), Some(ranges)) = (codes, ranges) {
+                int8::pack_decoder(&mut into, to, *channels, &ranges.channels);
+            }
             into.norm(&w.norm, eps, *channels, scale, shift);
             into.matrix(conv, *channels, shape.channels, 1, |_, c| w.conv[c]);
             into.bias(bias, std::iter::once(w.bias));
         }
         (Op::Transition { shape, channels, scale, shift, conv }, Step::Transition { in_channels, out_channels, .. }) => {
-            let Some(w) = &weights.blocks[stage.block].transition else { return };
+            let Some(w) = &weights.blocks[stage.block].transition else { return Ok(()) };
             into.norm(&w.norm, eps, *channels, scale, shift);
             into.matrix(conv, *channels, shape.in_channels, *out_channels, |o, c| w.conv[o * in_channels + c] * 0.25);
         }
-        (Op::Attention { shape, channels, scale, shift, heads, bias }, Step::AttentionPool { channels: logical, .. }) => {
+        (Op::Attention { shape, channels, codes, scale, shift, heads, bias }, Step::AttentionPool { channels: logical, .. }) => {
+            if let (Some(to), Some(ranges)) = (codes, ranges) {
+                int8::pack_decoder(&mut into, to, *channels, &ranges.channels);
+            }
             into.norm(&weights.norm5, eps, *channels, scale, shift);
             if let Some(Linear { weight, bias: b }) = &weights.attention {
                 into.matrix(heads, *channels, shape.channels, b.len(), |o, c| weight[o * logical + c]);
@@ -113,6 +151,7 @@ fn pack_stage(stage: &Stage, step: &Step, weights: &Weights, eps: f64, floats: &
         }
         _ => unreachable!("a stage is made from its step"),
     }
+    Ok(())
 }
 
 /// conv1 with norm2 folded in, the rest of norm2, and conv2.

@@ -109,6 +109,10 @@ impl CpuBackend {
                 let shape = DenseShape { images: count, ..*shape };
                 self.run_dense(index, &shape, slot, memory);
             }
+            Op::DenseCodes { shape, places, .. } => {
+                let shape = DenseShape { images: count, ..*shape };
+                self.run_dense_codes(index, (&shape, places), slot, memory);
+            }
             _ => (slot..slot + count).for_each(|image| self.run_image(index, stage, image, out, memory)),
         }
     }
@@ -131,10 +135,15 @@ impl CpuBackend {
 
     fn run_image(&self, index: usize, stage: &Stage, image: usize, out: &mut Outputs<'_>, memory: &mut Memory<'_>) {
         let w = |range: &std::ops::Range<usize>| &self.packed[range.clone()];
-        let slab = self.arena.slab(stage.block, image, 1);
+        if matches!(stage.op, Op::Segmentation { .. }) && image >= out.segmentation.len() {
+            return;
+        }
+        let slab = self.float_slab(index, stage, image, memory);
         let own = self.arena.scratch(index);
         match &stage.op {
-            Op::Stem { shape, weights, bias } => {
+            Op::Stem { codes: Some(_), .. } => self.run_stem_to_codes(index, stage, image, memory),
+            Op::TransitionCodes { places, .. } => self.run_transition_codes(index, places, image, memory),
+            Op::Stem { shape, weights, bias, codes: None } => {
                 let weights = (w(weights), w(bias));
                 let [input, slab, own] = disjoint(memory.arena, [self.arena.input(), slab, own]);
                 let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
@@ -165,7 +174,7 @@ impl CpuBackend {
                 let [slab, scratch] = disjoint(memory.arena, [slab, own]);
                 segmentation_map(self.isa, shape, &weights, slab, (dst, self.input.height, self.input.width), scratch);
             }
-            Op::Attention { shape, channels, scale, shift, heads, bias } => {
+            Op::Attention { shape, channels, scale, shift, heads, bias, .. } => {
                 let weights = AttentionWeights { scale: w(scale), shift: w(shift), heads: w(heads), bias: w(bias) };
                 let ranges = [slab, self.arena.attention(), self.arena.pooled(), own];
                 let [slab, attention, pooled, scratch] = disjoint(memory.arena, ranges);
@@ -179,12 +188,12 @@ impl CpuBackend {
                     map.copy_from_slice(attention);
                 }
             }
-            Op::Dense { .. } | Op::Recurrent { .. } | Op::Classifier { .. } => {}
+            Op::Dense { .. } | Op::DenseCodes { .. } | Op::Recurrent { .. } | Op::Classifier { .. } => {}
         }
     }
 }
 
 /// Buffers that the plan keeps apart while they live.
-fn disjoint<const N: usize>(arena: &mut [f32], ranges: [std::ops::Range<usize>; N]) -> [&mut [f32]; N] {
+pub(super) fn disjoint<const N: usize>(arena: &mut [f32], ranges: [std::ops::Range<usize>; N]) -> [&mut [f32]; N] {
     arena.get_disjoint_mut(ranges).unwrap_or_else(|e| unreachable!("the plan overlapped live buffers: {e}"))
 }

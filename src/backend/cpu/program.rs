@@ -1,5 +1,6 @@
 //! A network as the CPU runs it: each step with its padded shape, its place in the packed weights and its buffers.
 
+use super::int8;
 use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
 use radnet_kernels::cpu::attention::{AttentionShape, Weighting};
@@ -23,6 +24,8 @@ pub(super) enum Op {
         shape: StemShape,
         weights: Range<usize>,
         bias: Range<usize>,
+        /// To the codes of block 1, where slabs hold codes.
+        codes: Option<int8::Factors>,
     },
     Dense {
         shape: DenseShape,
@@ -33,10 +36,17 @@ pub(super) enum Op {
         bias1: Range<usize>,
         conv2: Range<usize>,
     },
+    DenseCodes {
+        shape: DenseShape,
+        channels: Channels,
+        places: int8::DensePlaces,
+    },
     Segmentation {
         shape: SegmentationShape,
         channels: Channels,
         head: usize,
+        /// From codes, where slabs hold them.
+        codes: Option<int8::Factors>,
         scale: Range<usize>,
         shift: Range<usize>,
         conv: Range<usize>,
@@ -49,9 +59,16 @@ pub(super) enum Op {
         shift: Range<usize>,
         conv: Range<usize>,
     },
+    TransitionCodes {
+        shape: TransitionShape,
+        channels: Channels,
+        places: int8::TransitionPlaces,
+    },
     Attention {
         shape: AttentionShape,
         channels: Channels,
+        /// From codes, where slabs hold them.
+        codes: Option<int8::Factors>,
         scale: Range<usize>,
         shift: Range<usize>,
         heads: Range<usize>,
@@ -95,11 +112,15 @@ pub(super) struct Slab {
     pub(super) stride: usize,
     /// Whether slices share this block's layers `GROUP` at a time.
     pub(super) grouped: bool,
+    /// Whether it holds codes of 8 bits, not floats.
+    pub(super) codes: bool,
 }
 
 impl Slab {
+    /// Floats that it takes.
     pub(super) fn len(self) -> usize {
-        self.pixels * self.stride
+        // A stride is a multiple of sixteen.
+        self.pixels * self.stride / if self.codes { 4 } else { 1 }
     }
 }
 
@@ -117,10 +138,10 @@ pub(super) struct Program {
 }
 
 /// Hands out ranges of the packed weights, each on a cache line.
-struct Places(usize);
+pub(super) struct Places(usize);
 
 impl Places {
-    fn take(&mut self, len: usize) -> Range<usize> {
+    pub(super) fn take(&mut self, len: usize) -> Range<usize> {
         let start = self.0;
         self.0 += len.next_multiple_of(16);
         start..start + len
@@ -128,9 +149,11 @@ impl Places {
 }
 
 impl Program {
-    pub(super) fn new(network: &Network) -> Self {
+    /// In fp32, or with slabs of codes.
+    pub(super) fn new(network: &Network, codes: bool) -> Self {
         let blocks = Channels::of_blocks(network);
-        let slabs = block_slabs(network, &blocks);
+        let slabs = block_slabs(network, &blocks, codes);
+        let stage = if codes { int8::stage } else { stage };
         let mut places = Places(0);
         let mut stages = Vec::new();
         let mut heads = 0;
@@ -148,14 +171,14 @@ impl Program {
 }
 
 /// The slab of every block, wide enough for its last layer.
-fn block_slabs(network: &Network, blocks: &[Channels]) -> Vec<Slab> {
+fn block_slabs(network: &Network, blocks: &[Channels], codes: bool) -> Vec<Slab> {
     let mut slabs: Vec<Slab> = Vec::new();
     for step in &network.steps {
         match *step {
             Step::Stem { out_channels: channels, output: extent, .. } | Step::Transition { out_channels: channels, output: extent, .. } => {
                 // A small map makes all later ones small: the pools only shrink them.
                 let grouped = extent.area() <= SMALL_MAP;
-                slabs.push(Slab { pixels: extent.area(), stride: unaliased(pad(channels)), grouped });
+                slabs.push(Slab { pixels: extent.area(), stride: unaliased(pad(channels)), grouped, codes });
             }
             Step::DenseLayer { block, in_channels, growth, .. } => {
                 slabs[block - 1].stride = unaliased(blocks[block - 1].padded(in_channels + growth));
@@ -166,7 +189,8 @@ fn block_slabs(network: &Network, blocks: &[Channels]) -> Vec<Slab> {
     slabs
 }
 
-fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &mut Places, heads: &mut usize) -> (String, usize, Op) {
+/// A step's name, block and operation in fp32.
+pub(super) fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &mut Places, heads: &mut usize) -> (String, usize, Op) {
     match *step {
         Step::Stem { in_channels, out_channels, input, .. } => {
             let shape = StemShape {
@@ -177,7 +201,7 @@ fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &mut Places, 
                 slab_stride: slabs[0].stride,
             };
             let weights = places.take(matrix_len(shape.k(), shape.out_channels));
-            ("stem".into(), 0, Op::Stem { shape, weights, bias: places.take(shape.out_channels) })
+            ("stem".into(), 0, Op::Stem { shape, weights, bias: places.take(shape.out_channels), codes: None })
         }
         Step::DenseLayer { block, layer, in_channels, mid_channels, growth, extent } => {
             let (index, channels) = (block - 1, blocks[block - 1]);
@@ -201,7 +225,7 @@ fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &mut Places, 
             let shape = SegmentationShape { height: extent.height, width: extent.width, channels: k, slab_stride: slabs[index].stride };
             let (scale, shift, conv, bias) = (places.take(k), places.take(k), places.take(matrix_len(k, 1)), places.take(pad(1)));
             *heads += 1;
-            let op = Op::Segmentation { shape, channels: map, head: *heads - 1, scale, shift, conv, bias };
+            let op = Op::Segmentation { shape, channels: map, head: *heads - 1, codes: None, scale, shift, conv, bias };
             (format!("segmentation {block}"), index, op)
         }
         Step::Transition { block, in_channels, out_channels, input, .. } => {
@@ -235,7 +259,7 @@ fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &mut Places, 
             };
             let (scale, shift) = (places.take(shape.channels), places.take(shape.channels));
             let (heads, bias) = (places.take(matrix_len(shape.channels, heads)), places.take(pad(heads)));
-            ("attention".into(), index, Op::Attention { shape, channels: blocks[index], scale, shift, heads, bias })
+            ("attention".into(), index, Op::Attention { shape, channels: blocks[index], codes: None, scale, shift, heads, bias })
         }
         Step::Recurrent { layer, input, hidden, gates, bidirectional } => {
             let shape = CellShape { input, hidden, gates };

@@ -42,6 +42,8 @@ fn work(op: &Op, slab: Option<&Slab>) -> (u64, usize) {
     match op {
         Op::Stem { shape, .. } => (shape.flop(), shape.channels * shape.height * shape.width + pixels * shape.out_channels),
         Op::Dense { shape, .. } => (shape.flop(), pixels * (shape.in_channels + shape.growth)),
+        Op::DenseCodes { shape, .. } => (shape.flop(), pixels * (shape.in_channels + shape.growth) / 4),
+        Op::TransitionCodes { shape, .. } => (shape.flop(), (pixels * shape.in_channels + pixels / 4 * shape.out_channels) / 4),
         Op::Segmentation { shape, .. } => (2 * (pixels * shape.channels) as u64, pixels * shape.channels),
         Op::Transition { shape, .. } => (shape.flop(), pixels * shape.in_channels + pixels / 4 * shape.out_channels),
         Op::Attention { shape, .. } => (4 * (pixels * shape.channels * shape.heads) as u64, pixels * shape.channels),

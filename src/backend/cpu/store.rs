@@ -2,8 +2,8 @@
 
 use super::PackedCache;
 use crate::{Error, ErrorKind, Result};
+use radnet_kernels::Buffer;
 use radnet_kernels::packed_cache::{self, Key, Packed};
-use radnet_kernels::{Buffer, Isa};
 use std::ops::Deref;
 
 /// The packed weights of a model.
@@ -24,11 +24,10 @@ impl Deref for Store {
 }
 
 impl Store {
-    /// `len` floats from the cache, or from `pack` when there is none or it does not fit; then the cache is written anew. A cache that
-    /// cannot be written costs the next start some time and nothing else.
-    pub(super) fn new(len: usize, cache: Option<&PackedCache>, isa: Isa, pack: impl FnOnce(&mut [f32])) -> Result<Self> {
-        let key =
-            cache.map(|c| Key { model_sha256: c.model_sha256.clone(), isa: isa.name().into(), engine: env!("CARGO_PKG_VERSION").into() });
+    /// `len` floats of that kind (tier and arithmetic) from the cache, or from `pack` when there is none or it does not fit; then the cache
+    /// is written anew. A cache that cannot be written costs the next start some time and nothing else.
+    pub(super) fn new(len: usize, cache: Option<&PackedCache>, kind: &str, pack: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Self> {
+        let key = cache.map(|c| Key { model_sha256: c.model_sha256.clone(), isa: kind.into(), engine: env!("CARGO_PKG_VERSION").into() });
         if let (Some(cache), Some(key)) = (cache, &key)
             && let Some(packed) = packed_cache::open(&cache.directory, key, len)
         {
@@ -36,7 +35,7 @@ impl Store {
         }
         let mut buffer =
             Buffer::in_small_pages(len).ok_or_else(|| Error::new(ErrorKind::OutOfMemory, format!("no memory for {len} packed weights")))?;
-        pack(&mut buffer);
+        pack(&mut buffer)?;
         buffer.allow_huge_pages();
         if let (Some(cache), Some(key)) = (cache, &key) {
             let _ = packed_cache::write(&cache.directory, key, &buffer);

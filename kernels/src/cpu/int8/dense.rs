@@ -23,7 +23,7 @@ use crate::parallel::{self, SharedMut};
 const BLOCK_BYTES: usize = 48 * 1024;
 const BLOCK_PIXELS: usize = 96;
 /// Most mid channels with which the bound on Winograd's sums leaves its weights more bits than a direct 3×3 has.
-const MOST_WINOGRAD: usize = 256;
+const MOST_WINOGRAD: usize = 192;
 
 /// The weights of a layer; `DenseShape` counts codes where it says floats.
 #[derive(Clone, Copy)]

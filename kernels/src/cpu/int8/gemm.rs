@@ -1,8 +1,7 @@
 //! The one inner product of the integer kernels: `sum[r, o] = Σ_k a[r, k] · w[o, k]`, an outer-product micro-kernel over panels of pairs.
 //!
 //! Shapes: a row of `a` is a list of runs of `run_len` consecutive numbers of 16 bits, an even count, at given offsets; `w` holds panels of 16
-//! outputs (see `layout`). Tiles: rows × vectors of sums: 6×2 ymm (12 sums, 2 weights, 1 pair, 1 product of 16 registers); 6×4, 12×2 or
-//! 12×1 zmm (24 sums, 4 weights, 1 pair, 1 product of 32). A step of two k is one multiply and one add a vector, and the multipliers are busy
+//! outputs (see `layout`). Tiles: rows × vectors of sums: 6×2 ymm (12 sums, 2 weights, 1 pair, 1 product of 16 registers). A step of two k is one multiply and one add a vector, and the multipliers are busy
 //! throughout: twice the rate of fused multiply-adds. Bytes: a tile of 6 rows reads k·(12 + 32) bytes for 96·k products.
 //! Order: none matters, sums are exact.
 
@@ -82,52 +81,26 @@ pub(crate) struct IntGemm<'a> {
 impl IntKernel for IntGemm<'_> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
-        let mut panel = 0;
-        while panel < self.panels {
-            let left = self.panels - panel;
-            // SAFETY: the fields cover `left` more panels, by the contract of the struct.
-            unsafe {
-                panel += match (V::LANES, left) {
-                    (16, 4..) => columns::<V, 4, 6, 4>(&self, panel),
-                    (16, 2..) => columns::<V, 2, 12, 2>(&self, panel),
-                    (16, _) => columns::<V, 1, 12, 1>(&self, panel),
-                    (_, _) => columns::<V, 2, 6, 1>(&self, panel),
-                };
+        for panel in 0..self.panels {
+            let tiles = self.rows.div_ceil(6);
+            for t in 0..tiles {
+                let range = part(self.rows, tiles, t);
+                let row = range.start;
+                // SAFETY: the rows and the panel exist, by the contract of the struct.
+                unsafe {
+                    match range.len() {
+                        1 => tile::<V, 1, 2>(&self, row, panel),
+                        2 => tile::<V, 2, 2>(&self, row, panel),
+                        3 => tile::<V, 3, 2>(&self, row, panel),
+                        4 => tile::<V, 4, 2>(&self, row, panel),
+                        5 => tile::<V, 5, 2>(&self, row, panel),
+                        6 => tile::<V, 6, 2>(&self, row, panel),
+                        _ => {}
+                    }
+                }
             }
         }
     }
-}
-
-/// All rows of `PANELS` panels, `NR` vectors wide, in even tiles of at most `MR`; returns `PANELS`.
-#[inline(always)]
-unsafe fn columns<V: IntLanes, const NR: usize, const MR: usize, const PANELS: usize>(g: &IntGemm<'_>, panel: usize) -> usize {
-    if NR * V::LANES != PANELS * PANEL {
-        return PANELS;
-    }
-    let tiles = g.rows.div_ceil(MR);
-    for t in 0..tiles {
-        let range = part(g.rows, tiles, t);
-        let row = range.start;
-        // SAFETY: the rows and panels exist, by the contract of `IntGemm`.
-        unsafe {
-            match range.len() {
-                1 => tile::<V, 1, NR>(g, row, panel),
-                2 if MR >= 2 => tile::<V, 2, NR>(g, row, panel),
-                3 if MR >= 3 => tile::<V, 3, NR>(g, row, panel),
-                4 if MR >= 4 => tile::<V, 4, NR>(g, row, panel),
-                5 if MR >= 5 => tile::<V, 5, NR>(g, row, panel),
-                6 if MR >= 6 => tile::<V, 6, NR>(g, row, panel),
-                7 if MR >= 7 => tile::<V, 7, NR>(g, row, panel),
-                8 if MR >= 8 => tile::<V, 8, NR>(g, row, panel),
-                9 if MR >= 9 => tile::<V, 9, NR>(g, row, panel),
-                10 if MR >= 10 => tile::<V, 10, NR>(g, row, panel),
-                11 if MR >= 11 => tile::<V, 11, NR>(g, row, panel),
-                12 if MR >= 12 => tile::<V, 12, NR>(g, row, panel),
-                _ => {}
-            }
-        }
-    }
-    PANELS
 }
 
 /// `MR` rows × `NR` vectors in registers over the whole of k.
@@ -145,8 +118,7 @@ unsafe fn tile<V: IntLanes, const MR: usize, const NR: usize>(g: &IntGemm<'_>, r
             for k in 0..g.run_len / 2 {
                 let mut b = [V::zero(); NR];
                 for j in 0..NR {
-                    let (of, within) = (j * V::LANES / PANEL, j * V::LANES % PANEL);
-                    b[j] = V::load(w.add(of * g.panel_len + 2 * within));
+                    b[j] = V::load(w.add(2 * j * V::LANES));
                 }
                 for i in 0..MR {
                     let x = V::splat(a[i].add(run + 2 * k));
@@ -157,11 +129,26 @@ unsafe fn tile<V: IntLanes, const MR: usize, const NR: usize>(g: &IntGemm<'_>, r
                 w = w.add(2 * PANEL);
             }
         }
+        // A copy, so that what is indexed by loops that stay loops is not what the registers above hold.
+        let mut sums = [[V::Floats::zero(); NR]; MR];
         for i in 0..MR {
-            let dst = g.out_rows.at(row + i) + panel * PANEL;
             for j in 0..NR {
-                let o = panel * PANEL + j * V::LANES;
-                let (sum, dst) = (acc[i][j].to_floats(), dst + j * V::LANES);
+                sums[i][j] = acc[i][j].to_floats();
+            }
+        }
+        finish::<V, MR, NR>(g, &sums, row, panel);
+    }
+}
+
+/// Writes a tile of sums, or their codes.
+#[inline(always)]
+unsafe fn finish<V: IntLanes, const MR: usize, const NR: usize>(g: &IntGemm<'_>, sums: &[[V::Floats; NR]; MR], row: usize, panel: usize) {
+    for i in 0..MR {
+        let dst = g.out_rows.at(row + i) + panel * PANEL;
+        for j in 0..NR {
+            let (o, dst, sum) = (panel * PANEL + j * V::LANES, dst + j * V::LANES, sums[i][j]);
+            // SAFETY: as in `tile`.
+            unsafe {
                 match g.out {
                     Out::Sums(to) => sum.store(to.add(dst)),
                     Out::Wide(requantise, to) => V::store_wide_codes(requantise.apply(sum, o), to.add(dst)),

@@ -16,7 +16,7 @@ pub(crate) mod strips;
 pub mod transition;
 pub(crate) mod winograd;
 
-use crate::isa::{Avx512Bw, Isa};
+use crate::isa::Isa;
 use lanes::IntLanes;
 use lanes::portable::PortableInts;
 
@@ -27,14 +27,9 @@ pub(crate) trait IntKernel {
 }
 
 impl Isa {
-    /// Runs a kernel over codes on this tier. The 512-bit body needs AVX-512BW; a processor that has AVX-512F alone runs the 256-bit one.
+    /// Runs a kernel over codes on this tier; a processor with AVX-512 runs the 256-bit body, the only one there is.
     pub(crate) fn run_codes<K: IntKernel>(self, kernel: K) {
         match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) if Avx512Bw::new().is_some() => {
-                // SAFETY: the tokens prove that the processor has AVX-512F, AVX-512BW, AVX2 and FMA.
-                unsafe { lanes::avx512::shim(kernel) }
-            }
             // SAFETY: either token proves that the processor has AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) | Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },

@@ -5,8 +5,6 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod avx512;
 pub(crate) mod portable;
 
 use super::IntKernel;
@@ -47,7 +45,7 @@ pub(crate) trait Words: Copy {
 
 /// A vector of sums; see [`F32Lanes`] for where its methods may run.
 pub(crate) trait IntLanes: Copy {
-    /// Sums of 32 bits in a register, which may also hold a pair of 16 bits for each; divides 16.
+    /// Sums of 32 bits in a register, which may also hold a pair of 16 bits for each: half of a panel.
     const LANES: usize;
     /// The vector of as many f32.
     type Floats: F32Lanes;

@@ -1,0 +1,120 @@
+//! Steps over codes on one worker's arena, and the conversions at both ends.
+
+use super::{DensePlaces, Factors, TransitionPlaces};
+use crate::backend::cpu::planar::{Memory, disjoint};
+use crate::backend::cpu::program::{Op, Stage};
+use crate::backend::cpu::{CpuBackend, air};
+use radnet_kernels::cpu::dense::DenseShape;
+use radnet_kernels::cpu::int8::convert::{ConvertShape, quantise, restore};
+use radnet_kernels::cpu::int8::dense::{DenseWeights, dense_layer};
+use radnet_kernels::cpu::int8::layout::{codes, codes_mut, words};
+use radnet_kernels::cpu::int8::transition::{TransitionWeights, transition};
+use radnet_kernels::cpu::stem::stem;
+use std::ops::Range;
+
+impl CpuBackend {
+    fn factors(&self, factors: &Factors) -> (&[f32], &[f32]) {
+        (&self.packed[factors.scale.clone()], &self.packed[factors.shift.clone()])
+    }
+
+    fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        codes(&self.packed[range.clone()])
+    }
+
+    fn words(&self, range: &Range<usize>) -> &[i16] {
+        words(&self.packed[range.clone()])
+    }
+
+    /// A dense layer over codes for `shape.images` images from `slot` on.
+    pub(in crate::backend::cpu) fn run_dense_codes(
+        &self,
+        index: usize,
+        (shape, places): (&DenseShape, &DensePlaces),
+        slot: usize,
+        memory: &mut Memory<'_>,
+    ) {
+        let stage = &self.program.stages[index];
+        let ((scale1, offset1), (scale2, offset2)) = (self.factors(&places.mid), self.factors(&places.out));
+        let weights = DenseWeights {
+            low: self.bytes(&places.low),
+            high: self.bytes(&places.high),
+            conv1: self.words(&places.conv1),
+            scale1,
+            offset1,
+            conv2: self.words(&places.conv2),
+            scale2,
+            offset2,
+        };
+        let slab = self.arena.slab(stage.block, slot, shape.images);
+        let tiles = memory.marks.layer(&stage.op);
+        match &mut memory.shared {
+            Some((scratch, workers)) => {
+                dense_layer(self.isa, shape, &weights, tiles, codes_mut(&mut memory.arena[slab]), scratch, *workers);
+            }
+            None => {
+                let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
+                dense_layer(self.isa, shape, &weights, tiles, codes_mut(slab), scratch, 1);
+            }
+        }
+    }
+
+    /// The stem of one image into a map of floats, and that as codes into the slab of block 1.
+    pub(in crate::backend::cpu) fn run_stem_to_codes(&self, index: usize, stage: &Stage, image: usize, memory: &mut Memory<'_>) {
+        let Op::Stem { shape, weights, bias, codes: Some(factors) } = &stage.op else { return };
+        let ranges = [self.arena.input(), self.arena.floats(index), self.arena.slab(0, image, 1), self.arena.scratch(index)];
+        let [input, floats, slab, own] = disjoint(memory.arena, ranges);
+        let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+        let empty = self.empty_slab(0);
+        let spans = memory.marks.enter(&stage.op, empty.is_some());
+        let stride = self.program.slabs[0].stride;
+        if let (Some(empty), Some(spans)) = (empty, spans) {
+            air::fill(slab, empty, stride / 4, spans);
+        }
+        let weights = (&self.packed[weights.clone()], &self.packed[bias.clone()]);
+        stem(self.isa, shape, weights, (input, spans), floats, scratch, workers);
+        let (height, width) = shape.output();
+        let channels = shape.out_channels;
+        let map = ConvertShape { height, width, channels, floats_stride: channels, codes_stride: stride };
+        quantise(self.isa, &map, self.factors(factors), (floats, spans), codes_mut(slab));
+    }
+
+    /// A transition over codes of one image.
+    pub(in crate::backend::cpu) fn run_transition_codes(
+        &self,
+        index: usize,
+        places: &TransitionPlaces,
+        image: usize,
+        memory: &mut Memory<'_>,
+    ) {
+        let stage = &self.program.stages[index];
+        let Op::TransitionCodes { shape, .. } = &stage.op else { return };
+        let (scale, offset) = self.factors(&places.out);
+        let (low, high) = (self.bytes(&places.low), self.bytes(&places.high));
+        let weights = TransitionWeights { low, high, conv: self.words(&places.conv), scale, offset };
+        let next = stage.block + 1;
+        let ranges = [self.arena.slab(stage.block, image, 1), self.arena.slab(next, image, 1), self.arena.scratch(index)];
+        let [slab, into, own] = disjoint(memory.arena, ranges);
+        let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+        let empty = self.empty_slab(next);
+        let spans = memory.marks.enter(&stage.op, empty.is_some());
+        if let (Some(empty), Some(spans)) = (empty, spans) {
+            air::fill(into, empty, shape.dst_stride / 4, spans);
+        }
+        transition(self.isa, shape, &weights, (codes(slab), spans), codes_mut(into), scratch, workers);
+    }
+
+    /// Where an fp32 step finds its block's slab as floats: a map of its own that is made here when the slab holds codes.
+    pub(in crate::backend::cpu) fn float_slab(&self, index: usize, stage: &Stage, image: usize, memory: &mut Memory<'_>) -> Range<usize> {
+        let slab = self.arena.slab(stage.block, image, 1);
+        let (height, width, channels, factors) = match &stage.op {
+            Op::Segmentation { shape, codes: Some(factors), .. } => (shape.height, shape.width, shape.channels, factors),
+            Op::Attention { shape, codes: Some(factors), .. } => (shape.height, shape.width, shape.channels, factors),
+            _ => return slab,
+        };
+        let floats = self.arena.floats(index);
+        let map = ConvertShape { height, width, channels, floats_stride: channels, codes_stride: self.program.slabs[stage.block].stride };
+        let [from, to] = disjoint(memory.arena, [slab, floats.clone()]);
+        restore(self.isa, &map, self.factors(factors), codes(from), to);
+        floats
+    }
+}

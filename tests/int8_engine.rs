@@ -1,0 +1,224 @@
+//! The 8-bit engine: every shape of model runs, and no bit depends on the tier, the threads, how slices are grouped or whether air is copied.
+//! What its numbers are is another test's subject; here they only have to resemble fp32.
+
+use radnet::backend::cpu::{CpuBackend, CpuOptions, PackedCache};
+use radnet::backend::reference::Reference;
+use radnet::backend::{Backend, ScanMaps, SliceSource, Unobserved};
+use radnet::engine::{Device, Engine, Precision};
+use radnet::model::Quantisation;
+use radnet::model::config::{Attention, Backbone, Rnn, RnnShape};
+use radnet::preprocess::{ScanTensor, air};
+use radnet::weights::synthetic;
+use radnet::{Config, ErrorKind, Model};
+use radnet_kernels::Isa;
+use std::sync::Arc;
+
+/// Enough slices for the empty slice to be made, and one left over that two threads share.
+const SLICES: usize = 9;
+
+fn config(size: [usize; 2], blocks: &[usize], [init_features, growth_rate, bn_size]: [usize; 3]) -> Config {
+    let mut config = Config::densenet(blocks);
+    config.input.size = size;
+    config.backbone = Backbone::Densenet { init_features, growth_rate, block_config: blocks.to_vec(), bn_size, bn_eps: 1e-5 };
+    config
+}
+
+/// Both ways of the 3×3, maps in groups and alone, channels that no panel divides, every kind of head.
+fn configs() -> Vec<(&'static str, Config)> {
+    let mut plain = config([96, 88], &[3, 2, 1], [64, 32, 4]);
+    plain.segmentation = vec![1, 2];
+    let mut odd = config([75, 101], &[2, 3], [11, 7, 3]);
+    odd.input.mean = vec![0.3, -0.2, 0.1];
+    odd.input.std = vec![0.5, 2.0, 1.0];
+    odd.attention = Attention::Softmax { heads: 2 };
+    odd.rnn = Rnn::Gru(RnnShape { hidden: 17, layers: 1, bidirectional: false });
+    odd.classes = ["epidural", "subdural", "other"].map(str::to_owned).to_vec();
+    odd.thresholds = odd.classes.iter().map(|class| (class.clone(), 0.5)).collect();
+    let mut mean = config([110, 66], &[2], [24, 40, 2]);
+    (mean.attention, mean.rnn, mean.segmentation) = (Attention::None, Rnn::None, vec![1]);
+    let small = config([33, 40], &[1, 1, 1], [8, 4, 1]);
+    vec![("winograd", plain), ("odd", odd), ("mean", mean), ("small", small)]
+}
+
+/// An ellipse of noise in air that moves from slice to slice; the first slice is empty.
+fn scan(model: &Model, slices: usize) -> ScanTensor {
+    let extent = model.network.input;
+    let (height, width) = (extent.height as f64, extent.width as f64);
+    let mut state = 88_172_645_463_325_252u64;
+    let mut data = Vec::new();
+    for slice in 0..slices {
+        for x in air(&model.config.input) {
+            for i in 0..extent.area() {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let (dy, dx) = ((i / extent.width) as f64 / height - 0.5, (i % extent.width) as f64 / width - 0.55 + 0.01 * slice as f64);
+                let inside = dy * dy + dx * dx < 0.02 * slice as f64;
+                data.push(if inside { (state >> 40) as f32 / (1u64 << 24) as f32 } else { x });
+            }
+        }
+    }
+    ScanTensor::new(data, slices, model.network.channels, extent).unwrap()
+}
+
+/// Slices of another scan.
+struct Part<'a> {
+    whole: &'a ScanTensor,
+    first: usize,
+    slices: usize,
+}
+
+impl SliceSource for Part<'_> {
+    fn slices(&self) -> usize {
+        self.slices
+    }
+
+    fn channels(&self) -> usize {
+        self.whole.channels()
+    }
+
+    fn extent(&self) -> radnet::tensor::Extent {
+        self.whole.extent()
+    }
+
+    fn write_slice(&self, slice: usize, dst: &mut [f32]) {
+        self.whole.write_slice(self.first + slice, dst);
+    }
+}
+
+#[derive(PartialEq)]
+struct Answer {
+    pooled: Vec<u32>,
+    logits: Vec<u32>,
+    maps: ScanMaps,
+}
+
+fn int8(model: &Model) -> CpuOptions {
+    CpuOptions { quantisation: Some(Quantisation::from_norms(&model.network, &model.weights)), ..CpuOptions::default() }
+}
+
+fn run(model: &Model, options: CpuOptions, scan: &dyn SliceSource) -> Answer {
+    let backend = CpuBackend::new(&model.network, &model.weights, options).unwrap();
+    let mut session = backend.session().unwrap();
+    let mut pooled = vec![0.0; scan.slices() * model.network.slice_vector];
+    let mut maps = ScanMaps::default();
+    session.pool_slices(scan, &Unobserved, &mut pooled, Some(&mut maps)).unwrap();
+    // Again with what the first run left in every buffer.
+    session.pool_slices(scan, &Unobserved, &mut pooled, Some(&mut maps)).unwrap();
+    let mut logits = vec![0.0; scan.slices() * model.network.classes];
+    session.classify(&pooled, &mut logits).unwrap();
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect();
+    Answer { pooled: bits(&pooled), logits: bits(&logits), maps }
+}
+
+#[test]
+fn tiers_threads_and_air_change_no_bit() {
+    for (name, config) in configs() {
+        let model = synthetic(&config, 5).unwrap();
+        let scan = scan(&model, SLICES);
+        let whole = run(&model, int8(&model), &scan);
+        assert!(
+            whole.pooled.iter().any(|bits| *bits != 0)
+                && whole.maps.segmentation.len() == if config.segmentation.is_empty() { 0 } else { SLICES }
+        );
+        for isa in Isa::available() {
+            for (threads, copies) in [(1, true), (2, false), (2, true), (3, true)] {
+                if isa.name() == "portable" && threads != 2 {
+                    continue;
+                }
+                let air = copies.then(|| air(&config.input));
+                let options = CpuOptions { threads, isa: Some(isa.name().into()), air, ..int8(&model) };
+                assert!(run(&model, options, &scan) == whole, "{name}, {}, {threads} threads, copied air: {copies}", isa.name());
+            }
+        }
+    }
+}
+
+/// A scan of one slice, and any other part of a scan, gives the slice vectors and maps of the whole.
+#[test]
+fn grouping_changes_no_bit() {
+    for (name, config) in configs() {
+        let model = synthetic(&config, 6).unwrap();
+        let (scan, vector) = (scan(&model, SLICES), model.network.slice_vector);
+        let whole = run(&model, int8(&model), &scan);
+        for (first, slices, threads) in [(0, 1, 1), (8, 1, 2), (2, 5, 1), (1, 6, 2)] {
+            let part = run(&model, CpuOptions { threads, ..int8(&model) }, &Part { whole: &scan, first, slices });
+            assert!(part.pooled == whole.pooled[first * vector..][..slices * vector], "{name} {first} {slices} {threads}");
+            assert!(part.maps.segmentation.iter().eq(whole.maps.segmentation.iter().skip(first).take(slices)), "{name} {first}");
+            assert!(part.maps.attention.iter().eq(whole.maps.attention.iter().skip(first).take(slices)), "{name} {first}");
+        }
+    }
+}
+
+/// How far `b` is from `a`, as a share of the size of `a`.
+fn distance(a: &[u32], b: &[u32]) -> f64 {
+    let (mut error, mut size) = (0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (f64::from(f32::from_bits(*a)), f64::from(f32::from_bits(*b)));
+        (error, size) = (error + (a - b) * (a - b), size + a * a);
+    }
+    (error / size).sqrt()
+}
+
+/// The oracle's stem is in float64 and ours in float32, so that codes whose values lie halfway may differ by one: a hundredth in the slice
+/// vectors. fp32 itself is much further away, by what 8 bits over sixteen standard deviations take of these small untrained networks.
+#[test]
+fn it_is_the_oracles_network() {
+    for (name, config) in configs() {
+        let model = Arc::new(synthetic(&config, 7).unwrap());
+        let (all, ranges) = (scan(&model, SLICES), Quantisation::from_norms(&model.network, &model.weights));
+        let scan = Part { whole: &all, first: 4, slices: 3 };
+        let oracle = Reference::quantised(model.clone(), &ranges);
+        let mut pooled = vec![0.0; 3 * model.network.slice_vector];
+        oracle.session().unwrap().pool_slices(&scan, &Unobserved, &mut pooled, None).unwrap();
+        let exact: Vec<u32> = pooled.iter().map(|v| v.to_bits()).collect();
+        let (codes, fp32) = (run(&model, int8(&model), &scan), run(&model, CpuOptions::default(), &scan));
+        let (off, lost) = (distance(&exact, &codes.pooled), distance(&fp32.pooled, &codes.pooled));
+        println!("{name}: {off:.6} from the oracle, {lost:.4} from fp32");
+        assert!(off < 0.01, "{name}: off by {off} of the slice vectors' size");
+        assert!(lost > off && lost < 0.2, "{name}: {lost} of the slice vectors' size from fp32");
+    }
+}
+
+/// The engine has int8 on the processor, says so, and keeps its packed weights apart from those of fp32.
+#[test]
+fn an_engine_computes_in_int8_and_caches_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, config) = configs().into_iter().next().unwrap();
+    let model = Model { sha256: "00ff".into(), ..synthetic(&config, 8).unwrap() };
+    let scan = scan(&model, 3);
+    let mut answers = Vec::new();
+    for precision in [Precision::Int8, Precision::Fp32, Precision::Int8] {
+        let cache = Some(folder.path().to_owned());
+        let builder = Engine::builder(model.clone()).device(Device::Cpu).precision(precision).threads(Some(1)).cache_dir(cache);
+        let engine = builder.build().unwrap();
+        assert_eq!(engine.info().precision, precision.name());
+        let prediction = engine.session().unwrap().predict_source(&scan, &Unobserved, false).unwrap();
+        answers.push(prediction.slices.iter().flat_map(|s| s.logit.clone()).map(f64::to_bits).collect::<Vec<_>>());
+    }
+    assert!(answers[0] == answers[2] && answers[0] != answers[1]);
+    let ranges = Quantisation::from_norms(&model.network, &model.weights);
+    let cache = Some(PackedCache { directory: folder.path().to_owned(), model_sha256: model.sha256.clone() });
+    let other = CpuOptions { cache, quantisation: Some(halved(ranges)), ..CpuOptions::default() };
+    assert!(run(&model, other, &scan).pooled != run(&model, int8(&model), &scan).pooled, "other ranges found the same weights");
+}
+
+fn halved(mut ranges: Quantisation) -> Quantisation {
+    ranges.blocks.iter_mut().flat_map(|b| &mut b.channels).for_each(|r| r.high = r.low / 2.0 + r.high / 2.0);
+    ranges
+}
+
+/// Ranges of another network are refused, and constant channels are no obstacle.
+#[test]
+fn ranges_are_checked() {
+    let (_, config) = configs().into_iter().next_back().unwrap();
+    let model = synthetic(&config, 9).unwrap();
+    let mut ranges = Quantisation::from_norms(&model.network, &model.weights);
+    ranges.blocks[1].channels.iter_mut().for_each(|r| r.high = r.low);
+    ranges.blocks[0].mid[0].fill(0.0);
+    let constant = CpuOptions { quantisation: Some(ranges.clone()), ..CpuOptions::default() };
+    let answer = run(&model, constant, &scan(&model, 2));
+    assert!(answer.logits.iter().all(|bits| f32::from_bits(*bits).is_finite()));
+    ranges.blocks.pop();
+    let options = CpuOptions { quantisation: Some(ranges), ..CpuOptions::default() };
+    let refused = CpuBackend::new(&model.network, &model.weights, options).err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::BadModel);
+}
