@@ -76,9 +76,9 @@ def slices(args: argparse.Namespace) -> None:
         trainer.load(start, weights_only=True)
     phases = [
         Phase("crops-112", 112, False, 12, args.seconds, 1.0e-3, 4e-4),
-        # A head fits into 208 of the 256 pixels; the air around it is met again when the norms are calibrated.
+        # A head fits into 224 of the 256 pixels, seven cells of the attention; the air around it is met again when the norms are calibrated.
         # The first block, half of the time of a step, has learned its edges and grains by then.
-        Phase("whole-208", 208, True, 8, args.whole_seconds, 6e-4, 0.0, ("conv0", "norm0", "denseblock1", "transition1")),
+        Phase("whole-224", 224, True, 8, args.whole_seconds, 4e-4, 0.0, ("conv0", "norm0", "denseblock1", "transition1")),
     ]
     trainer.run(phases, pool, checkpoint)
 

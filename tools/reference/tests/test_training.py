@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from training import augment, data, metrics, procedural
+from training import augment, data, losses, metrics, procedural
 
 
 def test_auc_counts_pairs():
@@ -44,6 +44,41 @@ def test_windows_without_generator_are_the_specifications():
     hu = torch.tensor([[[-1000.0, 0.0, 20.0, 40.0, 80.0, 3000.0]]])
     x = augment.windows(hu, [{"slice_offset": 0, "window": {"level": 40.0, "width": 80.0}}], None)
     assert x.flatten().tolist() == [0.0, 0.0, 0.25, 0.5, 1.0, 1.0]
+
+
+def test_density_and_sharpness_keep_air_black_and_the_mean_of_brain():
+    hu = torch.full((64, 48, 48), -1000.0)
+    hu[:, 12:36, 12:36] = 35.0
+    generator = torch.Generator().manual_seed(2)
+    varied = augment.density(augment.sharpness(hu, generator), generator)
+    assert varied.isfinite().all() and (varied[:, :8] < -900).all()
+    assert abs(float(varied[:, 16:32, 16:32].mean()) - 35.0) < 2.0
+    assert float(varied[:, 16:32, 16:32].std(dim=(1, 2)).max()) > 4.0
+
+
+def test_attention_cells_are_as_wide_as_the_strides_make_them():
+    """208 pixels are six cells of 32 and a rest that no cell sees, not six wider ones."""
+    mask = torch.zeros(1, 208, 208)
+    mask[0, 160:192, 32:64] = 1.0
+    mask[0, 192:, :] = 1.0
+    cover = losses.attention_cover(mask, torch.zeros(1, 6, 6), 32)
+    assert cover[0, 5, 1] == 1.0 and cover.sum() == 1.0
+
+
+def test_pointing_loss_wants_the_peak_on_the_bleed():
+    cover = torch.zeros(2, 3, 3)
+    cover[0, 1, 2] = 0.2
+    right, wrong = torch.zeros(2, 3, 3), torch.zeros(2, 3, 3)
+    right[0, 1, 2], wrong[0, 0, 0] = 9.0, 9.0
+    assert losses.pointing_loss(right, cover) < 0.01 < 5 < losses.pointing_loss(wrong, cover)
+    assert losses.pointing_loss(wrong[1:], cover[1:]) == 0
+
+
+def test_tilted_heads_and_small_bleeds_are_drawn_more_often():
+    mask = np.zeros((2, 32, 32), np.uint8)
+    mask[1, :5, :5] = 1
+    scan = lambda tilt: data.Scan(1, np.zeros((2, 32, 32), np.int16), mask, np.array([0.0, 1.0]), {"tilt_deg": tilt})
+    assert [data.odds_of(scan(0.0), 0), data.odds_of(scan(0.0), 1), data.odds_of(scan(12.0), 0), data.odds_of(scan(12.0), 1)] == [1, 2, 2.5, 5]
 
 
 def test_drawn_slices_follow_their_seed():

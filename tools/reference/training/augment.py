@@ -16,7 +16,7 @@ def crops(hu: Tensor, mask: Tensor, size: int, generator: torch.Generator, centr
     """
     batch, height, width = hu.shape
     angle = (torch.rand(batch, generator=generator) - 0.5) * 2 * math.radians(20)
-    scale = torch.exp((torch.rand(batch, generator=generator) - 0.5) * 2 * 0.18)
+    scale = torch.exp((torch.rand(batch, generator=generator) - 0.5) * 2 * 0.22)
     mirror = torch.where(torch.rand(batch, generator=generator) < 0.5, -1.0, 1.0)
     if centres is None:
         centres = torch.tensor([[(height - 1) / 2, (width - 1) / 2]]).repeat(batch, 1)
@@ -35,23 +35,41 @@ def crops(hu: Tensor, mask: Tensor, size: int, generator: torch.Generator, centr
 
 
 def density(hu: Tensor, generator: torch.Generator) -> Tensor:
-    """A calibration offset, a gain and noise, per slice. Air stays air."""
+    """A calibration offset, a gain, a slow drift across the image, streaks in some slices, and noise of three grains. Air stays air."""
     batch = hu.shape[0]
-    offset = torch.randn(batch, 1, 1, generator=generator) * 1.5
-    gain = 1 + torch.randn(batch, 1, 1, generator=generator) * 0.02
-    sigma = torch.rand(batch, 1, 1, generator=generator) * 5.0
-    noise = torch.randn(hu.shape, generator=generator) * sigma
-    blurred = F.avg_pool2d(noise.unsqueeze(1), 3, 1, 1).squeeze(1) * 2.2
-    coarse = torch.rand(batch, 1, 1, generator=generator) < 0.5
-    return hu * torch.where(hu > -200, gain, torch.ones_like(gain)) + offset + torch.where(coarse, blurred, noise)
+    rand = lambda *shape: torch.rand(*shape, generator=generator)
+    randn = lambda *shape: torch.randn(*shape, generator=generator)
+    offset = randn(batch, 1, 1) * 2.0
+    gain = 1 + randn(batch, 1, 1) * 0.025
+    drift = F.interpolate(randn(batch, 1, 3, 3) * (rand(batch, 1, 1, 1) * 3.5), size=hu.shape[1:], mode="bicubic", align_corners=True).squeeze(1)
+    sigma = rand(batch, 1, 1) ** 1.5 * 9.0
+    white = randn(*hu.shape)
+    blurred = F.avg_pool2d(white.unsqueeze(1), 3, 1, 1) * 2.2
+    coarse = F.avg_pool2d(blurred, 3, 1, 1).squeeze(1) * 1.7
+    kind = rand(batch, 1, 1)
+    noise = torch.where(kind < 0.4, white, torch.where(kind < 0.8, blurred.squeeze(1), coarse)) * sigma
+    return hu * torch.where(hu > -200, gain, torch.ones_like(gain)) + offset + noise + (drift + _streaks(hu, generator)) * (hu > -200)
+
+
+def _streaks(hu: Tensor, generator: torch.Generator) -> Tensor:
+    """Waves across a sixth of the slices, as motion and hardening leave them."""
+    batch, height, width = hu.shape
+    angle, phase = (torch.rand(2, batch, 1, 1, generator=generator) * 2 * math.pi).unbind(0)
+    length = 8 + torch.rand(batch, 1, 1, generator=generator) * 40
+    strength = torch.rand(batch, 1, 1, generator=generator) * 6 * (torch.rand(batch, 1, 1, generator=generator) < 1 / 6)
+    rows, cols = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return strength * torch.sin((torch.cos(angle) * rows + torch.sin(angle) * cols) * (2 * math.pi) / length + phase)
 
 
 def sharpness(hu: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the slices are blurred a little: other kernels, and larger matrices resized to the network's size."""
+    """Of ten slices five are blurred, up to twice over, and two sharpened: other kernels, and larger matrices resized to the network's size."""
+    kind = torch.rand(hu.shape[0], 1, 1, generator=generator)
     share = torch.rand(hu.shape[0], 1, 1, generator=generator)
-    share = share * (torch.rand(hu.shape[0], 1, 1, generator=generator) < 0.5)
-    blurred = F.avg_pool2d(F.pad(hu.unsqueeze(1), (1, 1, 1, 1), mode="replicate"), 3, 1).squeeze(1)
-    return hu + share * (blurred - hu)
+    blur = lambda x: F.avg_pool2d(F.pad(x.unsqueeze(1), (1, 1, 1, 1), mode="replicate"), 3, 1).squeeze(1)
+    once = blur(hu)
+    twice = once + share * (blur(once) - once)
+    softened = torch.where(kind < 0.25, twice, hu + share * (once - hu))
+    return torch.where(kind < 0.5, softened, torch.where(kind > 0.8, hu - 0.5 * share * (once - hu), hu))
 
 
 def windows(hu: Tensor, channels: list[dict], generator: torch.Generator | None) -> Tensor:

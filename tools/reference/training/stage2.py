@@ -62,13 +62,13 @@ def train(model: RadNet, scans: list[Encoded], validation: list[Encoded], epochs
     rng = np.random.default_rng(seed)
     n = model.config["scan"]["n"]
     parameters = [p.requires_grad_(True) for p in (*model.rnn.parameters(), *model.classifier.parameters())]
-    optimiser = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=3e-2)
+    optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=5e-2)
     mean_rate = float(torch.cat([s.label for s in scans]).mean())
     weight = torch.tensor(math.sqrt((1 - mean_rate) / max(mean_rate, 1e-3)))
     best, best_state, log = math.inf, None, []
     for epoch in range(epochs):
         for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+            group["lr"] = 1e-3 * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
         losses = []
         for first in range(0, len(scans), 4):
             order = rng.permutation(len(scans))[first : first + 4]
@@ -100,7 +100,7 @@ def _augmented(scan: Encoded, rng: np.random.Generator) -> tuple[Tensor, Tensor]
         keep = rng.random(len(v)) > 0.08
         v, label = v[keep], label[keep]
     v = v * torch.from_numpy(rng.normal(1, 0.1, (1, v.shape[1])).astype(np.float32))
-    return F.dropout(v, 0.3), label
+    return F.dropout(v, 0.4), label
 
 
 def scan_loss(model: RadNet, v: Tensor, label: Tensor, positive: bool, weight: Tensor, n: int) -> Tensor:
