@@ -3,4 +3,5 @@
 mod backends;
 mod cuda;
 mod fixture;
+mod int8;
 mod reference;

@@ -1,0 +1,31 @@
+//! The 8-bit network on the golden set, as it is defined: how far it is from PyTorch's float64.
+
+use crate::backends::run;
+use crate::fixture::{Case, cases};
+use radnet::backend::reference::Reference;
+use radnet::decision::sigmoid;
+use radnet::model::Quantisation;
+
+/// |Δp| of 8 bits with ranges from the norms alone.
+const INT8: f64 = 5e-2;
+/// Untrained models whose running statistics are far from those of their activations, so that norms say little of ranges.
+const MISSES: [&str; 0] = [];
+
+fn largest(logits: &[f64], case: &Case) -> f64 {
+    logits.iter().zip(&case.probabilities).map(|(z, p)| (sigmoid(*z) - p).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn eight_bits_are_close_to_pytorch() {
+    let mut beyond = Vec::new();
+    for case in cases() {
+        let ranges = Quantisation::from_norms(&case.model.network, &case.model.weights);
+        let (logits, _) = run(&Reference::quantised(case.model.clone(), &ranges), &case);
+        let off = largest(&logits, &case);
+        eprintln!("int8 {}: |Δp| {off:.2e}", case.name);
+        if off > INT8 {
+            beyond.push(case.name.clone());
+        }
+    }
+    assert_eq!(beyond, MISSES, "|Δp| beyond {INT8}");
+}
