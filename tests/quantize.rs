@@ -66,6 +66,52 @@ fn ranges_come_from_scans() {
     }
 }
 
+/// A file without ranges runs in int8 with those of its norms: the same bits as the file that carries them.
+#[test]
+fn int8_needs_no_ranges_in_the_file() {
+    let archive = Archive::new(2, 3);
+    quantize(&archive, &[]).exit(0);
+    let int8 = |model: &str| predict(&archive, model, &["--device", "cpu", "--precision", "int8"]);
+    let (old, new) = (int8("model.safetensors"), int8("new.safetensors"));
+    assert_eq!((old["radnet"]["precision"].as_str(), logits(&old)), (Some("int8"), logits(&new)));
+    assert_ne!(logits(&old), logits(&predict(&archive, "model.safetensors", &["--device", "cpu"])));
+}
+
+/// What `--check` says of a scan is the difference of what `predict` says of it in either precision.
+#[test]
+fn int8_is_compared_with_fp32() {
+    let archive = Archive::new(4, 3);
+    let said = quantize(&archive, &["--check", "scans", "--labels", "labels.csv", "--id", "folder", "--json", "-"]).exit(0).json();
+    let comparison = &said["comparison"];
+    assert_eq!((comparison["scans"].as_u64(), comparison["slices"].as_u64()), (Some(4), Some(12)));
+    let [fp32, int8] = ["fp32", "int8"].map(|p| predict(&archive, "new.safetensors", &["--device", "cpu", "--precision", p]));
+    let both = |pointer: &str| [&fp32, &int8].map(|document| document.pointer(pointer).unwrap().as_f64().unwrap());
+    for (k, class) in ["any", "subdural"].iter().enumerate() {
+        let (mut slice_max, mut slice_sum, mut scan_max, mut flips) = (0.0f64, 0.0, 0.0f64, 0);
+        for scan in 0..4 {
+            for slice in 0..3 {
+                let [a, b] = both(&format!("/results/{scan}/slices/{slice}/probability/{class}"));
+                (slice_max, slice_sum) = (slice_max.max((a - b).abs()), slice_sum + (a - b).abs());
+            }
+            let [a, b] = both(&format!("/results/{scan}/scan/{class}/score"));
+            let threshold = fp32.pointer(&format!("/results/{scan}/scan/{class}/threshold")).unwrap().as_f64().unwrap();
+            scan_max = scan_max.max((a - b).abs());
+            flips += usize::from((a >= threshold) != (b >= threshold));
+        }
+        let change = &comparison["classes"][k];
+        assert_eq!(change["class"], *class);
+        assert_eq!((change["slice_max"].as_f64(), change["scan_max"].as_f64()), (Some(slice_max), Some(scan_max)));
+        assert!((change["slice_mean"].as_f64().unwrap() - slice_sum / 12.0).abs() < 1e-12);
+        assert_eq!(change["flips"].as_array().unwrap().len(), flips);
+    }
+    let auc = &comparison["classes"][0]["auc"];
+    assert_eq!((auc["n"].as_u64(), auc["positives"].as_u64()), (Some(4), Some(2)));
+    assert_eq!(auc["change"].as_f64().unwrap(), auc["int8"]["value"].as_f64().unwrap() - auc["fp32"]["value"].as_f64().unwrap());
+    assert_eq!(comparison["classes"][1]["auc"], Value::Null);
+    let text = archive.radnet(&["quantize", "--model", "new.safetensors", "--out", "text.safetensors", "--check", "scans"]).exit(0).stdout;
+    assert!(text.contains("int8 against fp32 on 12 slices of 4 scan(s)") && text.contains("decisions changed: "), "{text}");
+}
+
 /// A calibration keeps the ranges, a second quantisation exchanges them and keeps the calibration.
 #[test]
 fn a_file_can_be_calibrated_and_quantised_again() {
