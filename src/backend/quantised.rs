@@ -374,17 +374,16 @@ mod tests {
         let (scale, shift) = norm.scale_shift(1e-5);
         for q in (0..=255u8).step_by(5) {
             let codes = [q, 255 - q, q / 2, q];
-            for o in 0..2 {
+            for (o, row) in weights.iter().enumerate() {
                 let acc: i32 = (0..4).map(|c| i32::from(matrix.weights[o * 4 + c]) * i32::from(slab.readers[c].clamp(codes[c]))).sum();
                 let value = f64::from(acc) * f64::from(matrix.scale[o]) + f64::from(matrix.shift[o]);
                 let term = |c: usize| {
                     let x = f64::from(ranges[c].low) + ranges[c].step() * f64::from(codes[c]);
-                    weights[o][c] * (scale[c] * x + shift[c]).max(0.0)
+                    row[c] * (scale[c] * x + shift[c]).max(0.0)
                 };
                 let exact: f64 = (0..4).map(term).sum();
                 // Half a step of every channel, and half a unit of every weight at the largest code.
-                let bound: f64 =
-                    (0..4).map(|c| 0.5 * (weights[o][c] * slab.gains[c]).abs() + 0.5 * f64::from(matrix.scale[o]) * 255.0).sum();
+                let bound: f64 = (0..4).map(|c| 0.5 * (row[c] * slab.gains[c]).abs() + 0.5 * f64::from(matrix.scale[o]) * 255.0).sum();
                 assert!((value - exact).abs() <= bound, "{q} {o}: {value}, not {exact} within {bound}");
             }
         }

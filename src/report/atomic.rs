@@ -23,7 +23,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// As [`write`], to a path where there is nothing yet.
+/// As [`write()`], to a path where there is nothing yet.
 ///
 /// # Errors
 /// `io`, naming `path`, also when something is there.
