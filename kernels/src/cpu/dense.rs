@@ -2,7 +2,7 @@
 //!
 //! Layouts: the slab is \[image\]\[y\]\[x\]\[slab_stride\], channels padded to 16; the layer reads channels 0..in_channels and writes
 //! in_channels..in_channels + growth, so there is no concatenation. norm2 is folded into conv1's weights and bias. The mid map between the
-//! two convolutions exists only as a ring of rows with a zero border (`Grid`), never as a whole.
+//! two convolutions exists only as a ring of rows with a zero border ([`super::strips`]), never as a whole.
 //! Work: a strip of output rows at a time. Its missing mid rows are made in blocks of pixels (prologue into a packed block, then the 1×1),
 //! and the 3×3 runs over the strip by Winograd F(4×4) or directly. Strips are independent but for two mid rows, which neighbours on
 //! other threads compute again. Whether the 3×3 is by Winograd is a question to [`DenseShape::winograd`], which sees the shape alone.
@@ -12,16 +12,14 @@ use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
 use super::prologue::NormRelu;
 use super::spans::Span;
+use super::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
 use super::winograd::{self, InputTransform, OutputTransform, PATCH, POINTS, TILE};
 use super::{Kernel, part};
 use crate::isa::Isa;
 use crate::parallel::{self, SharedMut};
 
-/// Tiles whose products share one pass over U: enough to pay for streaming it from L3, few enough for V to stay in L2.
-const TILES: usize = 16;
-/// Bytes of packed pixels in one block of the 1×1, and the most pixels it holds.
+/// Bytes of packed pixels in one block of the 1×1.
 const BLOCK_BYTES: usize = 96 * 1024;
-const BLOCK_PIXELS: usize = 96;
 
 /// Shapes of a layer; all channel counts are padded to 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +82,7 @@ impl DenseShape {
 
     /// Floats that one worker of `workers` needs.
     pub fn scratch_len(&self, workers: usize) -> usize {
-        Parts::of(self, &Grid::new(self, workers)).total
+        Parts::of(self, &Grid::new(self, unaliased(self.mid), workers)).total
     }
 
     /// Multiply-adds times two, as a direct convolution counts them.
@@ -116,74 +114,18 @@ pub fn dense_layer(
     assert!(shape.slab_stride >= k + growth && slab.len() >= pixels * shape.slab_stride);
     assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= mid);
     assert!(weights.conv1.len() >= matrix_len(k, mid) && weights.conv2.len() >= shape.conv2_len());
-    let grid = Grid::new(shape, workers);
+    let grid = Grid::new(shape, unaliased(shape.mid), workers);
     assert!(tiles.is_none_or(|t| shape.images == 1 && t.len() == grid.tile_rows && t.iter().all(|s| s.end <= grid.tile_columns)));
     let parts = Parts::of(shape, &grid);
     assert!(scratch.len() >= parts.total * workers);
-    let slab = SharedMut::new(slab);
+    let (slab, tiles) = (SharedMut::new(slab), Tiles { grid, spans: tiles });
     parallel::over_chunks(&mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
         let strips = part(grid.strips(), workers, worker);
         if strips.is_empty() {
             return;
         }
-        isa.run(Worker { shape, weights, tiles, grid, parts, strips, slab, scratch: scratch.as_mut_ptr() });
+        isa.run(Worker { shape, weights, tiles, parts, strips, slab, scratch: scratch.as_mut_ptr() });
     });
-}
-
-/// How a map is cut: strips of whole tile rows of one image, or whole images where they are small.
-#[derive(Clone, Copy)]
-struct Grid {
-    /// Tile rows and columns of an image.
-    tile_rows: usize,
-    tile_columns: usize,
-    /// Tile rows and images of a strip.
-    strip_tile_rows: usize,
-    strip_images: usize,
-    images: usize,
-    /// Ring rows per image; pixels of a mid row with its borders; floats of a mid pixel and of a mid row.
-    ring: usize,
-    mid_stride: usize,
-    mid_row: usize,
-}
-
-impl Grid {
-    fn new(shape: &DenseShape, workers: usize) -> Self {
-        let (tile_rows, tile_columns) = (shape.height.div_ceil(TILE), shape.width.div_ceil(TILE));
-        let fair = (tile_rows * shape.images).div_ceil(workers.max(1)).min(tile_rows);
-        let strip_tile_rows = (TILES / tile_columns).clamp(1, fair);
-        let strip_images = if strip_tile_rows == tile_rows { (TILES / (tile_rows * tile_columns)).clamp(1, shape.images) } else { 1 };
-        let mid_stride = unaliased(shape.mid);
-        Self {
-            tile_rows,
-            tile_columns,
-            strip_tile_rows,
-            strip_images,
-            images: shape.images,
-            ring: strip_tile_rows * TILE + 2,
-            mid_stride,
-            mid_row: (tile_columns * TILE + 2) * mid_stride,
-        }
-    }
-
-    fn strips(&self) -> usize {
-        self.images.div_ceil(self.strip_images) * self.strips_per_image()
-    }
-
-    fn strips_per_image(&self) -> usize {
-        self.tile_rows.div_ceil(self.strip_tile_rows)
-    }
-
-    /// Offset of a mid row: `row` counts from the zero row above the map, so map row y is row y + 1.
-    #[inline(always)]
-    fn mid_at(&self, image: usize, row: usize) -> usize {
-        (image * self.ring + row % self.ring) * self.mid_row
-    }
-
-    /// Tiles of a pass over U.
-    fn chunk(&self) -> usize {
-        let tiles = self.strip_images * self.strip_tile_rows * self.tile_columns;
-        tiles.div_ceil(tiles.div_ceil(TILES * 3 / 2))
-    }
 }
 
 /// Where the pieces of a worker's scratch lie.
@@ -216,21 +158,11 @@ impl Parts {
 struct Worker<'a> {
     shape: &'a DenseShape,
     weights: &'a DenseWeights<'a>,
-    tiles: Option<&'a [Span]>,
-    grid: Grid,
+    tiles: Tiles<'a>,
     parts: Parts,
     strips: std::ops::Range<usize>,
     slab: SharedMut<'a>,
     scratch: *mut f32,
-}
-
-/// One strip: images and map rows.
-#[derive(Clone, Copy)]
-struct Strip {
-    image: usize,
-    images: usize,
-    first_row: usize,
-    end_row: usize,
 }
 
 impl Kernel for Worker<'_> {
@@ -238,22 +170,13 @@ impl Kernel for Worker<'_> {
 
     #[inline(always)]
     fn run<V: F32Lanes>(self) {
-        let grid = &self.grid;
         // SAFETY: `Parts` laid the mid ring out inside the scratch.
         unsafe { self.scratch.add(self.parts.mid).write_bytes(0, self.parts.v - self.parts.mid) };
         let mut fresh = true;
         for index in self.strips.clone() {
-            let (group, within) = (index / grid.strips_per_image(), index % grid.strips_per_image());
-            let image = group * grid.strip_images;
-            let first_row = within * grid.strip_tile_rows * TILE;
-            let strip = Strip {
-                image,
-                images: grid.strip_images.min(grid.images - image),
-                first_row,
-                end_row: first_row + grid.strip_tile_rows * TILE,
-            };
-            fresh |= within == 0;
-            if self.tiles_of(strip) == 0 {
+            let (strip, begins) = self.tiles.grid.strip(index);
+            fresh |= begins;
+            if self.tiles.count(strip) == 0 {
                 fresh = true;
                 continue;
             }
@@ -268,124 +191,25 @@ impl Kernel for Worker<'_> {
 }
 
 impl Worker<'_> {
-    /// Tiles of a tile row that are written.
-    #[inline(always)]
-    fn tile_span(&self, tile_row: usize) -> Span {
-        self.tiles.map_or(Span { start: 0, end: self.grid.tile_columns }, |tiles| tiles[tile_row])
-    }
-
-    /// Tile rows of a strip that lie in the map.
-    #[inline(always)]
-    fn tile_rows_of(&self, strip: Strip) -> std::ops::Range<usize> {
-        let first = strip.first_row / TILE;
-        first..(first + self.grid.strip_tile_rows).min(self.grid.tile_rows)
-    }
-
-    fn tiles_of(&self, strip: Strip) -> usize {
-        strip.images * self.tile_rows_of(strip).map(|row| self.tile_span(row).len()).sum::<usize>()
-    }
-
-    /// Image of the strip, map row and map column of its tile number `tile`.
-    #[inline(always)]
-    fn tile_at(&self, strip: Strip, tile: usize) -> (usize, usize, usize) {
-        let mut left = tile;
-        for image in 0..strip.images {
-            for row in self.tile_rows_of(strip) {
-                let span = self.tile_span(row);
-                if left < span.len() {
-                    return (image, row * TILE, (span.start + left) * TILE);
-                }
-                left -= span.len();
-            }
-        }
-        unreachable!("a strip has no tile {tile}")
-    }
-
-    /// Columns of a mid row that the tiles above and below it read.
-    fn mid_columns(&self, y: usize) -> Span {
-        let width = self.shape.width;
-        let Some(tiles) = self.tiles else { return Span { start: 0, end: width } };
-        let row = y / TILE;
-        let (above, below) = (y.saturating_sub(1) / TILE, ((y + 1) / TILE).min(tiles.len() - 1));
-        let span = tiles[row].hull(tiles[above]).hull(tiles[below]);
-        if span.is_empty() {
-            return Span::default();
-        }
-        Span { start: (span.start * TILE).saturating_sub(1), end: (span.end * TILE + 1).min(width) }
-    }
-
-    /// Makes the mid rows first_row − 1 ..= end_row of a strip that the ring does not hold yet.
+    /// Makes the mid rows of a strip that the ring does not hold yet.
     #[inline(always)]
     unsafe fn mid_rows<V: F32Lanes>(&self, strip: Strip, fresh: bool) {
-        let (height, width) = (self.shape.height, self.shape.width);
-        let from = if fresh { strip.first_row.saturating_sub(1) } else { strip.first_row + 1 };
-        let to = (strip.end_row + 1).min(height);
-        // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`.
+        // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`; no block is larger than the scratch has
+        // room for.
         unsafe {
-            let mid = self.scratch.add(self.parts.mid);
-            if strip.images == 1 {
-                if fresh && strip.first_row == 0 {
-                    mid.add(self.grid.mid_at(0, 0)).write_bytes(0, self.grid.mid_row);
-                }
-                for row in to.max(height)..strip.end_row + 1 {
-                    mid.add(self.grid.mid_at(0, row + 1)).write_bytes(0, self.grid.mid_row);
-                }
+            for row in self.tiles.borders(strip, fresh) {
+                self.scratch.add(self.parts.mid + row).write_bytes(0, self.tiles.grid.mid_row);
             }
-            if from >= to {
-                return;
-            }
-            if self.tiles.is_some() {
-                let columns = |y: usize| self.mid_columns(y);
-                self.mid_pixels::<V>(strip.image, (from..to).map(|y| y * width + columns(y).start..y * width + columns(y).end));
-            } else if strip.images > 1 {
-                self.mid_pixels::<V>(strip.image, std::iter::once(0..strip.images * height * width));
-            } else {
-                self.mid_pixels::<V>(strip.image, std::iter::once(from * width..to * width));
-            }
+            let pack = |pixel, filled, count| self.pack::<V>(strip.image, pixel, filled, count);
+            self.tiles.in_blocks(strip, fresh, self.parts.block_pixels, pack, |places| self.pointwise::<V>(places));
         }
     }
 
-    /// Prologue and 1×1 of runs of pixels, counted from the first one of image `image` (and on into later ones), in blocks of like size.
+    /// Prologue of `count` pixels, counted from the first one of image `image` (and on into later ones), to place `filled` of the block.
     #[inline(always)]
-    unsafe fn mid_pixels<V: F32Lanes>(&self, image: usize, runs: impl Iterator<Item = std::ops::Range<usize>> + Clone) {
-        let total: usize = runs.clone().map(|run| run.len()).sum();
-        let blocks = total.div_ceil(self.parts.block_pixels);
-        let mut rows = [0; BLOCK_PIXELS];
-        let (mut block, mut filled) = (0, 0);
-        for run in runs {
-            let mut at = run.start;
-            while at < run.end {
-                let goal = part(total, blocks, block).len();
-                let count = (run.end - at).min(goal - filled);
-                // SAFETY: the caller's pixels exist, and no block is larger than the scratch has room for.
-                unsafe { self.pack::<V>(image, at, filled, &mut rows[filled..filled + count]) };
-                (at, filled) = (at + count, filled + count);
-                if filled == goal {
-                    // SAFETY: as above; `rows` name pixels of the ring.
-                    unsafe { self.pointwise::<V>(&rows[..filled]) };
-                    (block, filled) = (block + 1, 0);
-                }
-            }
-        }
-    }
-
-    /// Prologue of as many pixels as `rows` has items, to place `filled` of the block; `rows` gets their places in the ring.
-    #[inline(always)]
-    unsafe fn pack<V: F32Lanes>(&self, image: usize, pixel: usize, filled: usize, rows: &mut [usize]) {
-        let (shape, grid) = (self.shape, &self.grid);
+    unsafe fn pack<V: F32Lanes>(&self, image: usize, pixel: usize, filled: usize, count: usize) {
+        let shape = self.shape;
         let area = shape.height * shape.width;
-        let (mut of, mut y, mut x) = (pixel / area, pixel % area / shape.width, pixel % shape.width);
-        let count = rows.len();
-        for row in rows {
-            *row = grid.mid_at(of, y + 1) + (x + 1) * grid.mid_stride;
-            x += 1;
-            if x == shape.width {
-                (x, y) = (0, y + 1);
-                if y == shape.height {
-                    (y, of) = (0, of + 1);
-                }
-            }
-        }
         // SAFETY: the pixels exist, and the block has room for them.
         unsafe {
             V::call(NormRelu {
@@ -427,8 +251,8 @@ impl Worker<'_> {
     /// The 3×3 of a strip by Winograd, a chunk of tiles at a time.
     #[inline(always)]
     unsafe fn winograd<V: F32Lanes>(&self, strip: Strip) {
-        let (shape, grid, parts) = (self.shape, &self.grid, &self.parts);
-        let tiles = self.tiles_of(strip);
+        let (shape, grid, parts) = (self.shape, &self.tiles.grid, &self.parts);
+        let tiles = self.tiles.count(strip);
         let chunks = tiles.div_ceil(grid.chunk());
         for c in 0..chunks {
             let chunk = part(tiles, chunks, c);
@@ -437,7 +261,7 @@ impl Worker<'_> {
             unsafe {
                 let (mid, v, m) = (self.scratch.add(parts.mid), self.scratch.add(parts.v), self.scratch.add(parts.m));
                 for (t, tile) in chunk.clone().enumerate() {
-                    let (image, y, x) = self.tile_at(strip, tile);
+                    let (image, y, x) = self.tiles.at(strip, tile);
                     let mut rows = [mid as *const f32; PATCH];
                     for (i, row) in rows.iter_mut().enumerate() {
                         *row = mid.add(grid.mid_at(image, y + i) + x * grid.mid_stride);
@@ -468,7 +292,7 @@ impl Worker<'_> {
                     });
                 }
                 for (t, tile) in chunk.clone().enumerate() {
-                    let (image, y, x) = self.tile_at(strip, tile);
+                    let (image, y, x) = self.tiles.at(strip, tile);
                     let pixel = ((strip.image + image) * shape.height + y) * shape.width + x;
                     V::call(OutputTransform {
                         src: m.add(t * shape.growth),
@@ -488,11 +312,11 @@ impl Worker<'_> {
     /// The 3×3 of a strip as nine runs over the ring.
     #[inline(always)]
     unsafe fn direct<V: F32Lanes>(&self, strip: Strip) {
-        let (shape, grid) = (self.shape, &self.grid);
+        let (shape, grid) = (self.shape, &self.tiles.grid);
         let end = strip.end_row.min(shape.height);
         for image in 0..strip.images {
             for y in strip.first_row..end {
-                let tiles = self.tile_span(y / TILE);
+                let tiles = self.tiles.of_row(y / TILE);
                 let (first, last) = (tiles.start * TILE, (tiles.end * TILE).min(shape.width));
                 if first >= last {
                     continue;

@@ -19,6 +19,7 @@ pub mod roof;
 pub mod segmentation;
 pub mod spans;
 pub mod stem;
+pub(crate) mod strips;
 pub mod transition;
 pub mod winograd;
 

@@ -10,18 +10,18 @@ use super::gemm::{IntGemm, Out, Requantise, Rows};
 use super::lanes::IntLanes;
 use super::layout::{self, CODES, matrix_len, panel_len, unaliased};
 use super::prologue::{Bounds, Clamp};
-use super::strips::{Grid, Strip, Tiles};
 use super::winograd::{self, InputTransform, OutputTransform, PATCH, POINTS, TILE};
 use crate::cpu::dense::DenseShape;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
+use crate::cpu::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
 use crate::isa::Isa;
 use crate::parallel::{self, SharedMut};
 
-/// Bytes of packed pixels in one block of the 1×1, and the most pixels it holds.
+/// Bytes of packed pixels in one block of the 1×1.
 const BLOCK_BYTES: usize = 48 * 1024;
-const BLOCK_PIXELS: usize = 96;
+const _: () = assert!(TILE == crate::cpu::winograd::TILE, "strips and spans count the tiles of fp32");
 /// Most mid channels with which the bound on Winograd's sums leaves its weights more bits than a direct 3×3 has.
 const MOST_WINOGRAD: usize = 192;
 
@@ -78,7 +78,7 @@ pub fn pack_direct(shape: &DenseShape, dst: &mut [i16], weight: impl Fn(usize, u
 
 /// Floats that one worker of `workers` needs.
 pub fn scratch_len(shape: &DenseShape, workers: usize) -> usize {
-    Parts::of(shape, &Grid::new(shape, workers)).total
+    Parts::of(shape, &Grid::new(shape, unaliased(shape.mid), workers)).total
 }
 
 /// Runs a layer on `workers` threads of the current pool; `scratch` holds [`scratch_len`] floats for each.
@@ -100,7 +100,7 @@ pub fn dense_layer(
         return;
     }
     check(shape, weights, slab.len());
-    let grid = Grid::new(shape, workers);
+    let grid = Grid::new(shape, unaliased(shape.mid), workers);
     assert!(tiles.is_none_or(|t| shape.images == 1 && t.len() == grid.tile_rows && t.iter().all(|s| s.end <= grid.tile_columns)));
     let parts = Parts::of(shape, &grid);
     assert!(scratch.len() >= parts.total * workers);
@@ -195,77 +195,25 @@ impl Worker<'_> {
         unsafe { self.scratch.add(self.parts.mid).cast() }
     }
 
-    /// Makes the mid rows first_row − 1 ..= end_row of a strip that the ring does not hold yet.
+    /// Makes the mid rows of a strip that the ring does not hold yet.
     #[inline(always)]
     unsafe fn mid_rows<V: IntLanes>(&self, strip: Strip, fresh: bool) {
-        let (height, width, grid) = (self.shape.height, self.shape.width, &self.tiles.grid);
-        let from = if fresh { strip.first_row.saturating_sub(1) } else { strip.first_row + 1 };
-        let to = (strip.end_row + 1).min(height);
-        // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`.
+        // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`; no block is larger than the scratch has
+        // room for.
         unsafe {
-            if strip.images == 1 {
-                if fresh && strip.first_row == 0 {
-                    self.mid().add(grid.mid_at(0, 0)).write_bytes(0, grid.mid_row);
-                }
-                for row in to.max(height)..strip.end_row + 1 {
-                    self.mid().add(grid.mid_at(0, row + 1)).write_bytes(0, grid.mid_row);
-                }
+            for row in self.tiles.borders(strip, fresh) {
+                self.mid().add(row).write_bytes(0, self.tiles.grid.mid_row);
             }
-            if from >= to {
-                return;
-            }
-            if self.tiles.spans.is_some() {
-                let columns = |y: usize| self.tiles.mid_columns(y);
-                self.mid_pixels::<V>(strip.image, (from..to).map(|y| y * width + columns(y).start..y * width + columns(y).end));
-            } else if strip.images > 1 {
-                self.mid_pixels::<V>(strip.image, std::iter::once(0..strip.images * height * width));
-            } else {
-                self.mid_pixels::<V>(strip.image, std::iter::once(from * width..to * width));
-            }
+            let pack = |pixel, filled, count| self.pack::<V>(strip.image, pixel, filled, count);
+            self.tiles.in_blocks(strip, fresh, self.parts.block_pixels, pack, |places| self.pointwise::<V>(places));
         }
     }
 
-    /// Prologue and 1×1 of runs of pixels, counted from the first one of image `image` (and on into later ones), in blocks of like size.
+    /// Prologue of `count` pixels, counted from the first one of image `image` (and on into later ones), to place `filled` of the block.
     #[inline(always)]
-    unsafe fn mid_pixels<V: IntLanes>(&self, image: usize, runs: impl Iterator<Item = std::ops::Range<usize>> + Clone) {
-        let total: usize = runs.clone().map(|run| run.len()).sum();
-        let blocks = total.div_ceil(self.parts.block_pixels);
-        let mut rows = [0; BLOCK_PIXELS];
-        let (mut block, mut filled) = (0, 0);
-        for run in runs {
-            let mut at = run.start;
-            while at < run.end {
-                let goal = part(total, blocks, block).len();
-                let count = (run.end - at).min(goal - filled);
-                // SAFETY: the caller's pixels exist, and no block is larger than the scratch has room for.
-                unsafe { self.pack::<V>(image, at, filled, &mut rows[filled..filled + count]) };
-                (at, filled) = (at + count, filled + count);
-                if filled == goal {
-                    // SAFETY: as above; `rows` name pixels of the ring.
-                    unsafe { self.pointwise::<V>(&rows[..filled]) };
-                    (block, filled) = (block + 1, 0);
-                }
-            }
-        }
-    }
-
-    /// Prologue of as many pixels as `rows` has items, to place `filled` of the block; `rows` gets their places in the ring.
-    #[inline(always)]
-    unsafe fn pack<V: IntLanes>(&self, image: usize, pixel: usize, filled: usize, rows: &mut [usize]) {
-        let (shape, grid) = (self.shape, &self.tiles.grid);
+    unsafe fn pack<V: IntLanes>(&self, image: usize, pixel: usize, filled: usize, count: usize) {
+        let shape = self.shape;
         let area = shape.height * shape.width;
-        let (mut of, mut y, mut x) = (pixel / area, pixel % area / shape.width, pixel % shape.width);
-        let count = rows.len();
-        for row in rows {
-            *row = grid.mid_at(of, y + 1) + (x + 1) * grid.mid_stride;
-            x += 1;
-            if x == shape.width {
-                (x, y) = (0, y + 1);
-                if y == shape.height {
-                    (y, of) = (0, of + 1);
-                }
-            }
-        }
         // SAFETY: the pixels exist, and the block has room for them.
         unsafe {
             V::call(Clamp {

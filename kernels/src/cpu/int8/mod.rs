@@ -12,7 +12,6 @@ pub mod gemm;
 pub(crate) mod lanes;
 pub mod layout;
 pub(crate) mod prologue;
-pub(crate) mod strips;
 pub mod transition;
 pub(crate) mod winograd;
 

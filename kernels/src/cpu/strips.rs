@@ -1,19 +1,22 @@
-//! How a map is cut for a dense layer: strips of whole tile rows of one image, or whole images where they are small, and which tiles and mid
-//! pixels of a strip are wanted. The same cut as in fp32, which also says which tiles see air alone ([`crate::cpu::spans`]).
+//! How a map is cut for a dense layer, in floats as in codes: strips of whole tile rows of one image, or whole images where they are small;
+//! which tiles and mid pixels of a strip are wanted, when air is skipped ([`super::spans`]); and in which blocks those pixels are made.
 
+use super::dense::DenseShape;
+use super::part;
+use super::spans::Span;
 use super::winograd::TILE;
-use crate::cpu::dense::DenseShape;
-use crate::cpu::spans::Span;
+use std::ops::Range;
 
 /// Tiles whose products share one pass over U: enough to pay for streaming it, few enough for V to stay in L2.
 const TILES: usize = 16;
-
-const _: () = assert!(TILE == crate::cpu::winograd::TILE, "spans count the tiles of fp32");
+/// The most pixels of a block of the 1×1.
+pub(crate) const BLOCK_PIXELS: usize = 96;
 
 /// The cut of a map.
 #[derive(Clone, Copy)]
 pub(crate) struct Grid {
     images: usize,
+    height: usize,
     width: usize,
     /// Tile rows and columns of an image.
     pub(crate) tile_rows: usize,
@@ -37,14 +40,15 @@ pub(crate) struct Strip {
 }
 
 impl Grid {
-    pub(crate) fn new(shape: &DenseShape, workers: usize) -> Self {
+    /// `mid_stride`: numbers from one mid pixel to the next.
+    pub(crate) fn new(shape: &DenseShape, mid_stride: usize, workers: usize) -> Self {
         let (tile_rows, tile_columns) = (shape.height.div_ceil(TILE), shape.width.div_ceil(TILE));
         let fair = (tile_rows * shape.images).div_ceil(workers.max(1)).min(tile_rows);
         let strip_tile_rows = (TILES / tile_columns).clamp(1, fair);
         let strip_images = if strip_tile_rows == tile_rows { (TILES / (tile_rows * tile_columns)).clamp(1, shape.images) } else { 1 };
-        let mid_stride = super::layout::unaliased(shape.mid);
         Self {
             images: shape.images,
+            height: shape.height,
             width: shape.width,
             tile_rows,
             tile_columns,
@@ -80,6 +84,23 @@ impl Grid {
         (image * self.ring + row % self.ring) * self.mid_row
     }
 
+    /// Places in the ring of consecutive pixels from `pixel` on, which is counted from the first one of the strip.
+    #[inline(always)]
+    fn places(&self, pixel: usize, places: &mut [usize]) {
+        let area = self.height * self.width;
+        let (mut image, mut y, mut x) = (pixel / area, pixel % area / self.width, pixel % self.width);
+        for place in places {
+            *place = self.mid_at(image, y + 1) + (x + 1) * self.mid_stride;
+            x += 1;
+            if x == self.width {
+                (x, y) = (0, y + 1);
+                if y == self.height {
+                    (y, image) = (0, image + 1);
+                }
+            }
+        }
+    }
+
     /// Tiles of a pass over U.
     pub(crate) fn chunk(&self) -> usize {
         let tiles = self.strip_images * self.strip_tile_rows * self.tile_columns;
@@ -104,7 +125,7 @@ impl Tiles<'_> {
 
     /// Tile rows of a strip that lie in the map.
     #[inline(always)]
-    fn rows(&self, strip: Strip) -> std::ops::Range<usize> {
+    fn rows(&self, strip: Strip) -> Range<usize> {
         let first = strip.first_row / TILE;
         first..(first + self.grid.strip_tile_rows).min(self.grid.tile_rows)
     }
@@ -130,8 +151,68 @@ impl Tiles<'_> {
         unreachable!("a strip has no tile {tile}")
     }
 
+    /// Ring rows of a strip that lie outside the map and must be zero, as offsets.
+    #[inline(always)]
+    pub(crate) fn borders(&self, strip: Strip, fresh: bool) -> impl Iterator<Item = usize> {
+        let grid = self.grid;
+        // Strips of whole images have borders that nothing is written over.
+        let moves = strip.images == 1;
+        let above = (moves && fresh && strip.first_row == 0).then_some(0);
+        let end = if moves { strip.end_row + 1 } else { 0 };
+        let below = grid.height..end;
+        above.into_iter().chain(below.map(|y| y + 1)).map(move |row| grid.mid_at(0, row))
+    }
+
+    /// Goes through the pixels of the mid rows first_row − 1 ..= end_row that the ring does not hold yet (all of them where `fresh`), in blocks
+    /// of like size of at most `block_pixels`: `pack(pixel, filled, count)` puts `count` pixels, counted from the first one of the strip's first image, to
+    /// place `filled` of the block, and `multiply(places)` turns a full block into mid pixels at those places of the ring.
+    #[inline(always)]
+    pub(crate) fn in_blocks(
+        &self,
+        strip: Strip,
+        fresh: bool,
+        block_pixels: usize,
+        pack: impl Fn(usize, usize, usize),
+        multiply: impl Fn(&[usize]),
+    ) {
+        let runs = self.missing(strip, fresh);
+        let total: usize = runs.clone().map(|run| run.len()).sum();
+        let blocks = total.div_ceil(block_pixels);
+        let mut places = [0; BLOCK_PIXELS];
+        let (mut block, mut filled) = (0, 0);
+        for run in runs {
+            let mut at = run.start;
+            while at < run.end {
+                let goal = part(total, blocks, block).len();
+                let count = (run.end - at).min(goal - filled);
+                self.grid.places(at, &mut places[filled..filled + count]);
+                pack(at, filled, count);
+                (at, filled) = (at + count, filled + count);
+                if filled == goal {
+                    multiply(&places[..filled]);
+                    (block, filled) = (block + 1, 0);
+                }
+            }
+        }
+    }
+
+    /// Runs of the pixels that [`Self::in_blocks`] goes through.
+    #[inline(always)]
+    fn missing(&self, strip: Strip, fresh: bool) -> impl Iterator<Item = Range<usize>> + Clone {
+        let Grid { height, width, .. } = self.grid;
+        let from = if fresh { strip.first_row.saturating_sub(1) } else { strip.first_row + 1 };
+        let to = (strip.end_row + 1).min(height);
+        // Without spans a strip is one run.
+        let rows = if from >= to || self.spans.is_some() { from..to } else { from..from + 1 };
+        rows.map(move |y| match self.spans {
+            Some(_) => y * width + self.mid_columns(y).start..y * width + self.mid_columns(y).end,
+            None if strip.images > 1 => 0..strip.images * height * width,
+            None => from * width..to * width,
+        })
+    }
+
     /// Columns of a mid row that the tiles above and below it read.
-    pub(crate) fn mid_columns(&self, y: usize) -> Span {
+    fn mid_columns(&self, y: usize) -> Span {
         let width = self.grid.width;
         let Some(spans) = self.spans else { return Span { start: 0, end: width } };
         let (above, below) = (y.saturating_sub(1) / TILE, ((y + 1) / TILE).min(spans.len() - 1));
