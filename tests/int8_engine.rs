@@ -159,7 +159,7 @@ fn distance(a: &[u32], b: &[u32]) -> f64 {
 }
 
 /// The oracle's stem is in float64 and ours in float32, so that codes whose values lie halfway may differ by one: a hundredth in the slice
-/// vectors. fp32 itself is much further away, by what 8 bits over sixteen standard deviations take of these small untrained networks.
+/// vectors. fp32 itself is much further away, by what 8 bits over many standard deviations take of these small untrained networks.
 #[test]
 fn it_is_the_oracles_network() {
     for (name, config) in configs() {
