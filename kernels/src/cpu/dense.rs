@@ -2,7 +2,7 @@
 //!
 //! Layouts: the slab is \[image\]\[y\]\[x\]\[slab_stride\], channels padded to 16; the layer reads channels 0..in_channels and writes
 //! in_channels..in_channels + growth, so there is no concatenation. norm2 is folded into conv1's weights and bias. The mid map between the
-//! two convolutions exists only as a ring of rows with a zero border ([`super::strips`]), never as a whole.
+//! two convolutions exists only as a ring of rows with a zero border (`strips`), never as a whole.
 //! Work: a strip of output rows at a time. Its missing mid rows are made in blocks of pixels (prologue into a packed block, then the 1×1),
 //! and the 3×3 runs over the strip by Winograd F(4×4) or directly. Strips are independent but for two mid rows, which neighbours on
 //! other threads compute again. Whether the 3×3 is by Winograd is a question to [`DenseShape::winograd`], which sees the shape alone.
