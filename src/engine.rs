@@ -191,7 +191,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Forces an instruction set by name ("avx512", "avx2", "portable"), for tests and comparisons; results do not depend on it. An automatic
+    /// Forces an instruction set by name ("avx512-bf16", "avx512", "avx2", "portable"), for tests and comparisons; results do not depend on it but for bf16. An automatic
     /// device is then the processor.
     #[must_use]
     pub fn isa(mut self, isa: Option<String>) -> Self {

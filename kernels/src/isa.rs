@@ -1,5 +1,9 @@
 //! Instruction sets as proof tokens: whoever holds a token has asked the processor, so code that needs the set may run.
 
+/// Proof that AVX-512F, BW, VL and BF16, AVX2 and FMA are here and enabled by the operating system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Avx512Bf16(());
+
 /// Proof that AVX-512F, AVX2 and FMA are here and enabled by the operating system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512(());
@@ -11,6 +15,13 @@ pub struct Avx2(());
 /// The tier that needs nothing: arrays of f32 and `f32::mul_add`. Correct everywhere, quick where the target has FMA in its baseline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Portable;
+
+impl Avx512Bf16 {
+    /// The token, where the processor has the set.
+    pub fn new() -> Option<Self> {
+        BF16.iter().all(|feature| has(feature)).then_some(Self(()))
+    }
+}
 
 impl Avx512 {
     /// The token, where the processor has the set.
@@ -34,9 +45,14 @@ impl Avx2 {
     }
 }
 
+/// What [`Avx512Bf16`] proves.
+const BF16: [&str; 6] = ["avx512bf16", "avx512bw", "avx512vl", "avx512f", "avx2", "fma"];
+
 /// A tier that this machine can run. The fp32 results of all tiers are equal to the last bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
+    /// 16 lanes, and bf16 in pairs.
+    Avx512Bf16(Avx512Bf16),
     /// 16 lanes.
     Avx512(Avx512),
     /// 8 lanes.
@@ -47,7 +63,7 @@ pub enum Isa {
 
 impl Isa {
     /// Every name there is, best first.
-    pub const NAMES: [&'static str; 3] = ["avx512", "avx2", "portable"];
+    pub const NAMES: [&'static str; 4] = ["avx512-bf16", "avx512", "avx2", "portable"];
 
     /// The best tier of this machine.
     pub fn detect() -> Self {
@@ -62,6 +78,7 @@ impl Isa {
     /// The tier of that name, if this machine has it.
     pub fn by_name(name: &str) -> Option<Self> {
         match name {
+            "avx512-bf16" => Avx512Bf16::new().map(Self::Avx512Bf16),
             "avx512" => Avx512::new().map(Self::Avx512),
             "avx2" => Avx2::new().map(Self::Avx2),
             "portable" => Some(Self::Portable(Portable)),
@@ -72,6 +89,7 @@ impl Isa {
     /// The name in results and cache keys.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Avx512Bf16(_) => "avx512-bf16",
             Self::Avx512(_) => "avx512",
             Self::Avx2(_) => "avx2",
             Self::Portable(_) => "portable",
@@ -81,7 +99,7 @@ impl Isa {
     /// Floats of one vector.
     pub fn lanes(self) -> usize {
         match self {
-            Self::Avx512(_) => 16,
+            Self::Avx512Bf16(_) | Self::Avx512(_) => 16,
             Self::Avx2(_) | Self::Portable(_) => 8,
         }
     }
@@ -93,6 +111,7 @@ pub fn refusal(name: &str) -> Option<String> {
         return None;
     }
     let needs: &[&str] = match name {
+        "avx512-bf16" => &BF16,
         "avx512" => &["avx512f", "avx2", "fma"],
         "avx2" => &["avx2", "fma"],
         _ => return Some(format!("no tier is called {name}")),
@@ -107,6 +126,9 @@ pub fn refusal(name: &str) -> Option<String> {
 #[cfg(target_arch = "x86_64")]
 fn has(feature: &str) -> bool {
     match feature {
+        "avx512bf16" => std::arch::is_x86_feature_detected!("avx512bf16"),
+        "avx512bw" => std::arch::is_x86_feature_detected!("avx512bw"),
+        "avx512vl" => std::arch::is_x86_feature_detected!("avx512vl"),
         "avx512f" => std::arch::is_x86_feature_detected!("avx512f"),
         "avx2" => std::arch::is_x86_feature_detected!("avx2"),
         "fma" => std::arch::is_x86_feature_detected!("fma"),

@@ -45,11 +45,10 @@ impl EngineBuilder {
     fn on_cpu(&self, pool: &Pool) -> Result<Box<dyn Backend>> {
         let model = &self.model;
         let quantisation = match self.precision {
-            Precision::Auto | Precision::Fp32 => None,
+            Precision::Auto | Precision::Fp32 | Precision::Bf16 => None,
             Precision::Int8 => Some(model.quantisation.clone().unwrap_or_else(|| Quantisation::from_norms(&model.network, &model.weights))),
-            Precision::Bf16 | Precision::Fp16 => {
-                let message = format!("precision {}: the CPU backend computes in fp32 and int8 only", self.precision.name());
-                return Err(Error::new(ErrorKind::Device, message));
+            Precision::Fp16 => {
+                return Err(Error::new(ErrorKind::Device, "precision fp16: the CPU backend computes in fp32, bf16 and int8 only"));
             }
         };
         let cache = self.cache_dir.clone().map(|directory| PackedCache { directory, model_sha256: self.model.sha256.clone() });
@@ -58,6 +57,7 @@ impl EngineBuilder {
             isa: self.isa.clone(),
             cache,
             quantisation,
+            bf16: self.precision == Precision::Bf16,
             measure: self.measure,
             air: self.skip_air.then(|| crate::preprocess::air(&self.model.config.input)),
             ..CpuOptions::default()

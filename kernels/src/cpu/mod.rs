@@ -1,4 +1,4 @@
-//! Kernels for the processor, fp32 here and 8-bit codes in [`int8`]: one body per family, compiled once per tier.
+//! Kernels for the processor, fp32 here, bf16 in [`bf16`] and 8-bit codes in [`int8`]: one body per family, compiled once per tier.
 //!
 //! Lanes are output channels, or outputs that do not depend on each other, and every output is one chain of fused multiply-adds in a fixed
 //! order. Tile shapes, strips and threads therefore decide the speed and never a bit of the result.
@@ -7,6 +7,7 @@
 #![allow(clippy::needless_range_loop, clippy::excessive_precision)]
 
 pub mod attention;
+pub mod bf16;
 pub mod dense;
 pub mod gemm;
 pub mod int8;
@@ -39,9 +40,9 @@ impl Isa {
     /// Runs a kernel on this tier.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
-            // SAFETY: the token proves that the processor has AVX-512F, AVX2 and FMA.
+            // SAFETY: either token proves that the processor has AVX-512F, AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => unsafe { lanes::avx512::shim(kernel) },
+            Self::Avx512Bf16(_) | Self::Avx512(_) => unsafe { lanes::avx512::shim(kernel) },
             // SAFETY: the token proves that the processor has AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },

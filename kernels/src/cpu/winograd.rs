@@ -57,7 +57,7 @@ pub fn pack_weights(dst: &mut [f32], inputs: usize, outputs: usize, weight: impl
 }
 
 /// G g Gᵀ of 16 filters g, each point rounded to float32 once.
-fn transformed(g: &[[f64; 3]; PATCH], taps: &[[f64; PANEL]; 9]) -> [[f32; PANEL]; POINTS] {
+pub(crate) fn transformed(g: &[[f64; 3]; PATCH], taps: &[[f64; PANEL]; 9]) -> [[f32; PANEL]; POINTS] {
     let mut points = [[0.0; PANEL]; POINTS];
     for (y, g_y) in g.iter().enumerate() {
         let mut row = [[0.0; PANEL]; 3];
@@ -81,7 +81,7 @@ pub(crate) fn pack_direct(dst: &mut [f32], inputs: usize, outputs: usize, weight
 }
 
 /// Rows (1, p, p²)/N_p with N_p = Π (p − q) over the other points q, and (0, 0, 1) for ∞.
-fn filter_matrix() -> [[f64; 3]; PATCH] {
+pub(crate) fn filter_matrix() -> [[f64; 3]; PATCH] {
     let points = [0.0, A as f64, -A as f64, B as f64, -B as f64];
     let mut g = [[0.0, 0.0, 1.0]; PATCH];
     for (row, p) in g.iter_mut().zip(points) {
@@ -93,7 +93,7 @@ fn filter_matrix() -> [[f64; 3]; PATCH] {
 
 /// Bᵀ d along one axis: 12 fused multiply-adds.
 #[inline(always)]
-fn input_1d<V: F32Lanes>(d: [V; 6]) -> [V; 6] {
+pub(crate) fn input_1d<V: F32Lanes>(d: [V; 6]) -> [V; 6] {
     let (a, na) = (V::splat(A), V::splat(-A));
     let (b, nb) = (V::splat(B), V::splat(-B));
     let (na2, nb2) = (V::splat(-A * A), V::splat(-B * B));
@@ -114,7 +114,7 @@ fn input_1d<V: F32Lanes>(d: [V; 6]) -> [V; 6] {
 
 /// Aᵀ m along one axis.
 #[inline(always)]
-fn output_1d<V: F32Lanes>(m: [V; 6]) -> [V; 4] {
+pub(crate) fn output_1d<V: F32Lanes>(m: [V; 6]) -> [V; 4] {
     let (sum_a, dif_a) = (m[1].add(m[2]), m[1].sub(m[2]));
     let (sum_b, dif_b) = (m[3].add(m[4]), m[3].sub(m[4]));
     [

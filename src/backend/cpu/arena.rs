@@ -1,9 +1,9 @@
 //! The arena of one worker: which buffers a program needs, and when.
 
-use super::program::{GROUP, Op, Program};
+use super::program::{Element, GROUP, Op, Program};
 use crate::plan::{Plan, Request};
 use radnet_kernels::cpu::dense::DenseShape;
-use radnet_kernels::cpu::int8;
+use radnet_kernels::cpu::{bf16, int8};
 use std::ops::Range;
 
 /// Offsets of a program's buffers in a worker's arena.
@@ -46,10 +46,10 @@ impl ArenaPlan {
             requests.push(request(&format!("slab {}", block + 1), slab.len() * images, first, end));
         }
         for (i, stage) in planar.iter().enumerate() {
-            requests.push(request(&stage.name, scratch_len(&stage.op, 1), i, i));
+            requests.push(request(&stage.name, scratch_len(&stage.op, program.element, 1), i, i));
         }
         for (i, stage) in planar.iter().enumerate() {
-            requests.push(request(&format!("{} as floats", stage.name), floats_len(&stage.op), i, i));
+            requests.push(request(&format!("{} as floats", stage.name), floats_len(&stage.op, program.element), i, i));
         }
         let lens = program.slabs.iter().map(|s| (s.len(), s.grouped)).collect();
         Self { plan: Plan::new(requests), slabs: program.slabs.len(), stages: planar.len(), lens }
@@ -74,7 +74,7 @@ impl ArenaPlan {
         if grouped { whole.start + slot * len..whole.start + (slot + count) * len } else { whole }
     }
 
-    /// The map of floats of a stage whose slab holds codes.
+    /// The map of floats of a stage whose slab holds something else.
     pub(super) fn floats(&self, stage: usize) -> Range<usize> {
         debug_assert!(stage < self.stages);
         self.plan.range(FIRST_SLAB + self.slabs + self.stages + stage)
@@ -87,22 +87,28 @@ impl ArenaPlan {
     }
 }
 
-/// Floats of the map between an fp32 stage and a slab of codes.
-fn floats_len(op: &Op) -> usize {
+/// Floats of the map between an fp32 stage and a slab of something else.
+fn floats_len(op: &Op, element: Element) -> usize {
     match op {
-        Op::Stem { shape, codes: Some(_), .. } => shape.output().0 * shape.output().1 * shape.out_channels,
-        Op::Segmentation { shape, codes: Some(_), .. } => shape.height * shape.width * shape.channels,
-        Op::Attention { shape, codes: Some(_), .. } => shape.height * shape.width * shape.channels,
+        _ if element == Element::F32 => 0,
+        Op::Stem { shape, .. } => shape.output().0 * shape.output().1 * shape.out_channels,
+        Op::Segmentation { shape, .. } => shape.height * shape.width * shape.channels,
+        Op::Attention { shape, .. } => shape.height * shape.width * shape.channels,
         _ => 0,
     }
 }
 
 /// Floats of scratch a stage needs for one of `workers` that share it.
-pub(super) fn scratch_len(op: &Op, workers: usize) -> usize {
+pub(super) fn scratch_len(op: &Op, element: Element, workers: usize) -> usize {
     match op {
+        Op::Dense { shape, .. } if element == Element::Bf16 => {
+            let len = |images| bf16::dense::scratch_len(&DenseShape { images, ..*shape }, workers);
+            (1..=GROUP).map(len).max().unwrap_or(0)
+        }
+        Op::Transition { shape, .. } if element == Element::Bf16 => bf16::transition::scratch_len(shape),
         Op::Stem { shape, .. } => shape.scratch_len(),
         Op::Dense { shape, .. } => {
-            (1..=GROUP).map(|images| radnet_kernels::cpu::dense::DenseShape { images, ..*shape }.scratch_len(workers)).max().unwrap_or(0)
+            (1..=GROUP).map(|images| DenseShape { images, ..*shape }.scratch_len(workers)).max().unwrap_or(0)
         }
         Op::DenseCodes { shape, .. } => {
             let len = |images| int8::dense::scratch_len(&DenseShape { images, ..*shape }, workers);

@@ -1,9 +1,11 @@
-//! The processor, in fp32 or in 8-bit integers: packed weights shared by all sessions, a planned arena per thread, kernels of the best tier, an own pool.
+//! The processor, in fp32, bf16 or 8-bit integers: packed weights shared by all sessions, a planned arena per thread, kernels of the best tier, an own pool.
 //!
-//! Results are the same bits for every tier, thread count, grouping of slices and run: each output is one chain in a fixed order.
+//! Results are the same bits for every thread count, grouping of slices and run: each output is one chain in a fixed order. In fp32 and int8 they are the
+//! same for every tier as well; in bf16 the tier that multiplies pairs in one instruction has bits of its own.
 
 mod air;
 mod arena;
+mod bf16;
 mod int8;
 mod pack;
 mod planar;
@@ -24,7 +26,7 @@ use crate::tensor::Extent;
 use crate::weights::Weights;
 use crate::{Error, ErrorKind, Result};
 use arena::ArenaPlan;
-use program::{Op, Program};
+use program::{Element, Op, Program};
 use radnet_kernels::Isa;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub struct CpuOptions {
     pub cache: Option<PackedCache>,
     /// Computes with 8-bit codes of these ranges instead of fp32.
     pub quantisation: Option<Quantisation>,
+    /// Computes in bf16 instead of fp32; of no effect beside ranges.
+    pub bf16: bool,
     /// Whether to measure stages for [`Backend::stage_times`].
     pub measure: bool,
 }
@@ -96,8 +100,14 @@ impl CpuBackend {
         };
         let quantisation = options.quantisation.as_ref();
         quantisation.map_or(Ok(()), |q| q.check(network))?;
-        let program = Program::new(network, quantisation.is_some());
+        let element = match (quantisation, options.bf16) {
+            (Some(_), _) => Element::Codes,
+            (None, true) => Element::Bf16,
+            (None, false) => Element::F32,
+        };
+        let program = Program::new(network, element);
         let kind = match quantisation {
+            None if options.bf16 => format!("{}-bf16", isa.name()),
             None => isa.name().to_owned(),
             Some(ranges) => format!("{}-int8-{:016x}", isa.name(), int8::fingerprint(ranges)),
         };
@@ -168,7 +178,7 @@ fn own_pool(threads: usize) -> Result<rayon::ThreadPool> {
 
 impl Backend for CpuBackend {
     fn info(&self) -> BackendInfo {
-        let precision = if self.program.slabs.iter().any(|s| s.codes) { "int8" } else { "fp32" };
+        let precision = self.program.element.precision();
         BackendInfo { device: "cpu".into(), isa: self.isa.name().into(), precision: precision.into(), threads: self.threads }
     }
 

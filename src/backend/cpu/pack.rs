@@ -1,7 +1,7 @@
 //! Weights → packed weights: norms folded in float64, matrices in panels, 3×3 filters transformed, subnormals flushed. Done once per model.
 
-use super::int8;
-use super::program::{Cell, Op, Program, Stage};
+use super::program::{Cell, Element, Op, Program, Stage};
+use super::{bf16, int8};
 use crate::Result;
 use crate::backend::channels::Channels;
 use crate::backend::quantised::{DenseCodes, TransitionCodes};
@@ -31,11 +31,12 @@ pub(super) fn pack(
         jobs.push((stage, step, mine));
         rest = others;
     }
-    let eps = network.bn_eps;
+    let (eps, element) = (network.bn_eps, program.element);
+    let from = (weights, quantisation);
     if rayon::current_num_threads() > 1 && rayon::current_thread_index().is_some() {
-        jobs.into_par_iter().try_for_each(|(stage, step, into)| pack_stage(stage, step, (weights, quantisation), eps, into))
+        jobs.into_par_iter().try_for_each(|(stage, step, into)| pack_stage((stage, element), step, from, eps, into))
     } else {
-        jobs.into_iter().try_for_each(|(stage, step, into)| pack_stage(stage, step, (weights, quantisation), eps, into))
+        jobs.into_iter().try_for_each(|(stage, step, into)| pack_stage((stage, element), step, from, eps, into))
     }
 }
 
@@ -70,18 +71,18 @@ impl Into<'_> {
         });
     }
 
-    fn bias(&mut self, to: &Range<usize>, values: impl Iterator<Item = f32>) {
+    pub(super) fn bias(&mut self, to: &Range<usize>, values: impl Iterator<Item = f32>) {
         self.at(to).iter_mut().zip(values).for_each(|(slot, v)| *slot = flush(v));
     }
 }
 
 /// The nearest finite float32.
-fn finite(x: f64) -> f32 {
+pub(super) fn finite(x: f64) -> f32 {
     x.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
 }
 
 fn pack_stage(
-    stage: &Stage,
+    (stage, element): (&Stage, Element),
     step: &Step,
     (weights, quantisation): (&Weights, Option<&Quantisation>),
     eps: f64,
@@ -112,7 +113,8 @@ fn pack_stage(
         (Op::Dense { shape, channels, scale, shift, conv1, bias1, conv2 }, Step::DenseLayer { layer, .. }) => {
             let w = &weights.blocks[stage.block].layers[layer - 1];
             into.norm(&w.norm1, eps, *channels, scale, shift);
-            pack_dense(&mut into, w, eps, (shape, *channels), [conv1, bias1, conv2]);
+            let pack = if element == Element::Bf16 { bf16::pack_dense } else { pack_dense };
+            pack(&mut into, w, eps, (shape, *channels), [conv1, bias1, conv2]);
         }
         (Op::Segmentation { shape, channels, codes, scale, shift, conv, bias, .. }, _) => {
             let Some(w) = &weights.blocks[stage.block].segmentation else { return Ok(()) };
@@ -126,6 +128,10 @@ fn pack_stage(
         (Op::Transition { shape, channels, scale, shift, conv }, Step::Transition { in_channels, out_channels, .. }) => {
             let Some(w) = &weights.blocks[stage.block].transition else { return Ok(()) };
             into.norm(&w.norm, eps, *channels, scale, shift);
+            if element == Element::Bf16 {
+                bf16::pack_transition(&mut into, w, (shape, *channels), conv);
+                return Ok(());
+            }
             into.matrix(conv, *channels, shape.in_channels, *out_channels, |o, c| w.conv[o * in_channels + c] * 0.25);
         }
         (Op::Attention { shape, channels, codes, scale, shift, heads, bias }, Step::AttentionPool { channels: logical, .. }) => {

@@ -2,7 +2,7 @@
 
 use super::CpuBackend;
 use super::air::{self, Marks};
-use super::program::{GROUP, Op, Stage};
+use super::program::{Element, GROUP, Op, Stage};
 use crate::observer::Observer;
 use crate::tensor::SliceSource;
 use crate::{Error, ErrorKind, Result};
@@ -107,7 +107,10 @@ impl CpuBackend {
         match &stage.op {
             Op::Dense { shape, .. } => {
                 let shape = DenseShape { images: count, ..*shape };
-                self.run_dense(index, &shape, slot, memory);
+                match self.program.element {
+                    Element::Bf16 => self.run_dense_bf16(index, &shape, slot, memory),
+                    _ => self.run_dense(index, &shape, slot, memory),
+                }
             }
             Op::DenseCodes { shape, places, .. } => {
                 let shape = DenseShape { images: count, ..*shape };
@@ -138,9 +141,15 @@ impl CpuBackend {
         if matches!(stage.op, Op::Segmentation { .. }) && image >= out.segmentation.len() {
             return;
         }
-        let slab = self.float_slab(index, stage, image, memory);
+        let bf16 = self.program.element == Element::Bf16;
+        let slab = match bf16 {
+            true => self.widened_slab(index, stage, image, memory),
+            false => self.float_slab(index, stage, image, memory),
+        };
         let own = self.arena.scratch(index);
         match &stage.op {
+            Op::Stem { .. } if bf16 => self.run_stem_to_bf16(index, stage, image, memory),
+            Op::Transition { .. } if bf16 => self.run_transition_bf16(index, stage, image, memory),
             Op::Stem { codes: Some(_), .. } => self.run_stem_to_codes(index, stage, image, memory),
             Op::TransitionCodes { places, .. } => self.run_transition_codes(index, places, image, memory),
             Op::Stem { shape, weights, bias, codes: None } => {

@@ -1,6 +1,6 @@
 //! A network as the CPU runs it: each step with its padded shape, its place in the packed weights and its buffers.
 
-use super::int8;
+use super::{bf16, int8};
 use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
 use radnet_kernels::cpu::attention::{AttentionShape, Weighting};
@@ -112,15 +112,45 @@ pub(super) struct Slab {
     pub(super) stride: usize,
     /// Whether slices share this block's layers `GROUP` at a time.
     pub(super) grouped: bool,
-    /// Whether it holds codes of 8 bits, not floats.
-    pub(super) codes: bool,
+    pub(super) element: Element,
+}
+
+/// What slabs hold, and with them the arithmetic of the 2-D network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Element {
+    /// Floats.
+    F32,
+    /// bf16.
+    Bf16,
+    /// Codes of 8 bits.
+    Codes,
+}
+
+impl Element {
+    /// The name of the precision.
+    pub(super) fn precision(self) -> &'static str {
+        match self {
+            Self::F32 => "fp32",
+            Self::Bf16 => "bf16",
+            Self::Codes => "int8",
+        }
+    }
+
+    /// How many take the room of a float.
+    pub(super) fn per_float(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
+            Self::Codes => 4,
+        }
+    }
 }
 
 impl Slab {
     /// Floats that it takes.
     pub(super) fn len(self) -> usize {
         // A stride is a multiple of sixteen.
-        self.pixels * self.stride / if self.codes { 4 } else { 1 }
+        self.pixels * self.stride / self.element.per_float()
     }
 }
 
@@ -128,6 +158,7 @@ impl Slab {
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     pub(super) stages: Vec<Stage>,
+    pub(super) element: Element,
     pub(super) slabs: Vec<Slab>,
     /// Stages that slices go through one at a time; the other 2-D stages take a group.
     pub(super) single: usize,
@@ -149,11 +180,14 @@ impl Places {
 }
 
 impl Program {
-    /// In fp32, or with slabs of codes.
-    pub(super) fn new(network: &Network, codes: bool) -> Self {
+    pub(super) fn new(network: &Network, element: Element) -> Self {
         let blocks = Channels::of_blocks(network);
-        let slabs = block_slabs(network, &blocks, codes);
-        let stage = if codes { int8::stage } else { stage };
+        let slabs = block_slabs(network, &blocks, element);
+        let stage = match element {
+            Element::F32 => stage,
+            Element::Bf16 => bf16::stage,
+            Element::Codes => int8::stage,
+        };
         let mut places = Places(0);
         let mut stages = Vec::new();
         let mut heads = 0;
@@ -166,19 +200,19 @@ impl Program {
         let planar = stages.iter().take_while(|s| is_planar(s)).count();
         let enters_group = |s: &Stage| slabs[s.block].grouped && !matches!(s.op, Op::Stem { .. });
         let single = stages[..planar].iter().position(enters_group).unwrap_or(planar);
-        Self { stages, slabs, single, planar, packed_len: places.0 }
+        Self { stages, element, slabs, single, planar, packed_len: places.0 }
     }
 }
 
 /// The slab of every block, wide enough for its last layer.
-fn block_slabs(network: &Network, blocks: &[Channels], codes: bool) -> Vec<Slab> {
+fn block_slabs(network: &Network, blocks: &[Channels], element: Element) -> Vec<Slab> {
     let mut slabs: Vec<Slab> = Vec::new();
     for step in &network.steps {
         match *step {
             Step::Stem { out_channels: channels, output: extent, .. } | Step::Transition { out_channels: channels, output: extent, .. } => {
                 // A small map makes all later ones small: the pools only shrink them.
                 let grouped = extent.area() <= SMALL_MAP;
-                slabs.push(Slab { pixels: extent.area(), stride: unaliased(pad(channels)), grouped, codes });
+                slabs.push(Slab { pixels: extent.area(), stride: unaliased(pad(channels)), grouped, element });
             }
             Step::DenseLayer { block, in_channels, growth, .. } => {
                 slabs[block - 1].stride = unaliased(blocks[block - 1].padded(in_channels + growth));
@@ -187,6 +221,33 @@ fn block_slabs(network: &Network, blocks: &[Channels], codes: bool) -> Vec<Slab>
         }
     }
     slabs
+}
+
+/// The shape of a dense layer.
+pub(super) fn dense_shape(step: &Step, blocks: &[Channels], slabs: &[Slab]) -> DenseShape {
+    let Step::DenseLayer { block, in_channels, mid_channels, growth, extent, .. } = *step else { unreachable!("a dense layer's step") };
+    DenseShape {
+        images: 1,
+        height: extent.height,
+        width: extent.width,
+        slab_stride: slabs[block - 1].stride,
+        in_channels: blocks[block - 1].padded(in_channels),
+        mid: pad(mid_channels),
+        growth: pad(growth),
+    }
+}
+
+/// The shape of a transition.
+pub(super) fn transition_shape(step: &Step, blocks: &[Channels], slabs: &[Slab]) -> TransitionShape {
+    let Step::Transition { block, in_channels, out_channels, input, .. } = *step else { unreachable!("a transition's step") };
+    TransitionShape {
+        height: input.height,
+        width: input.width,
+        in_channels: blocks[block - 1].padded(in_channels),
+        src_stride: slabs[block - 1].stride,
+        out_channels: pad(out_channels),
+        dst_stride: slabs[block].stride,
+    }
 }
 
 /// A step's name, block and operation in fp32.
@@ -203,17 +264,8 @@ pub(super) fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &m
             let weights = places.take(matrix_len(shape.k(), shape.out_channels));
             ("stem".into(), 0, Op::Stem { shape, weights, bias: places.take(shape.out_channels), codes: None })
         }
-        Step::DenseLayer { block, layer, in_channels, mid_channels, growth, extent } => {
-            let (index, channels) = (block - 1, blocks[block - 1]);
-            let shape = DenseShape {
-                images: 1,
-                height: extent.height,
-                width: extent.width,
-                slab_stride: slabs[index].stride,
-                in_channels: channels.padded(in_channels),
-                mid: pad(mid_channels),
-                growth: pad(growth),
-            };
+        Step::DenseLayer { block, layer, .. } => {
+            let (index, shape, channels) = (block - 1, dense_shape(step, blocks, slabs), blocks[block - 1]);
             let (scale, shift) = (places.take(shape.in_channels), places.take(shape.in_channels));
             let conv1 = places.take(matrix_len(shape.in_channels, shape.mid));
             let (bias1, conv2) = (places.take(shape.mid), places.take(shape.conv2_len()));
@@ -228,16 +280,8 @@ pub(super) fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &m
             let op = Op::Segmentation { shape, channels: map, head: *heads - 1, codes: None, scale, shift, conv, bias };
             (format!("segmentation {block}"), index, op)
         }
-        Step::Transition { block, in_channels, out_channels, input, .. } => {
-            let (index, channels) = (block - 1, blocks[block - 1]);
-            let shape = TransitionShape {
-                height: input.height,
-                width: input.width,
-                in_channels: channels.padded(in_channels),
-                src_stride: slabs[index].stride,
-                out_channels: pad(out_channels),
-                dst_stride: slabs[block].stride,
-            };
+        Step::Transition { block, .. } => {
+            let (index, shape, channels) = (block - 1, transition_shape(step, blocks, slabs), blocks[block - 1]);
             let (scale, shift) = (places.take(shape.in_channels), places.take(shape.in_channels));
             let conv = places.take(matrix_len(shape.in_channels, shape.out_channels));
             (format!("transition {block}"), index, Op::Transition { shape, channels, scale, shift, conv })

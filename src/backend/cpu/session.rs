@@ -25,7 +25,7 @@ impl<'a> CpuSession<'a> {
         let threads = backend.threads;
         let shared = match threads {
             1 => 0,
-            _ => backend.program.stages.iter().map(|s| scratch_len(&s.op, threads) * threads).max().unwrap_or(0),
+            _ => backend.program.stages.iter().map(|s| scratch_len(&s.op, backend.program.element, threads) * threads).max().unwrap_or(0),
         };
         let arena = |_| Ok((zeroed(backend.arena.plan.len())?, Marks::new(&backend.program)));
         let arenas = (0..threads).map(arena).collect::<Result<_>>()?;

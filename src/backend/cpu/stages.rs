@@ -38,14 +38,14 @@ impl Clocks {
 
 /// FLOP and floats of activations read and written, for one image (for one slice in the recurrence).
 fn work(op: &Op, slab: Option<&Slab>) -> (u64, usize) {
-    let pixels = slab.map_or(0, |s| s.pixels);
+    let (pixels, per_float) = slab.map_or((0, 1), |s| (s.pixels, s.element.per_float()));
     match op {
         Op::Stem { shape, .. } => (shape.flop(), shape.channels * shape.height * shape.width + pixels * shape.out_channels),
-        Op::Dense { shape, .. } => (shape.flop(), pixels * (shape.in_channels + shape.growth)),
-        Op::DenseCodes { shape, .. } => (shape.flop(), pixels * (shape.in_channels + shape.growth) / 4),
-        Op::TransitionCodes { shape, .. } => (shape.flop(), (pixels * shape.in_channels + pixels / 4 * shape.out_channels) / 4),
+        Op::Dense { shape, .. } | Op::DenseCodes { shape, .. } => (shape.flop(), pixels * (shape.in_channels + shape.growth) / per_float),
+        Op::Transition { shape, .. } | Op::TransitionCodes { shape, .. } => {
+            (shape.flop(), (pixels * shape.in_channels + pixels / 4 * shape.out_channels) / per_float)
+        }
         Op::Segmentation { shape, .. } => (2 * (pixels * shape.channels) as u64, pixels * shape.channels),
-        Op::Transition { shape, .. } => (shape.flop(), pixels * shape.in_channels + pixels / 4 * shape.out_channels),
         Op::Attention { shape, .. } => (4 * (pixels * shape.channels * shape.heads) as u64, pixels * shape.channels),
         Op::Recurrent { shape, cells } => {
             ((2 * cells.len() * shape.gates * shape.hidden * (shape.input + shape.hidden)) as u64, shape.input + shape.hidden)

@@ -29,9 +29,9 @@ impl Isa {
     /// Runs a kernel over codes on this tier; a processor with AVX-512 runs the 256-bit body, the only one there is.
     pub(crate) fn run_codes<K: IntKernel>(self, kernel: K) {
         match self {
-            // SAFETY: either token proves that the processor has AVX2 and FMA.
+            // SAFETY: each token proves that the processor has AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) | Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },
+            Self::Avx512Bf16(_) | Self::Avx512(_) | Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },
             // SAFETY: the portable tier needs no feature.
             _ => unsafe { PortableInts::call(kernel) },
         }

@@ -1,0 +1,132 @@
+//! Between floats and bf16: what fp32 steps give is rounded into a slab, and rows of a slab are widened for fp32 steps.
+
+use super::HalfKernel;
+use super::lanes::HalfLanes;
+use crate::cpu::lanes::F32Lanes;
+use crate::cpu::layout::PANEL;
+use crate::cpu::spans::Span;
+use crate::isa::Isa;
+
+/// Rows of pixels and how they lie; channels are padded to 16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvertShape {
+    /// Rows of the map.
+    pub height: usize,
+    /// Columns of the map.
+    pub width: usize,
+    /// Channels converted.
+    pub channels: usize,
+    /// Floats from pixel to pixel.
+    pub floats_stride: usize,
+    /// bf16 from pixel to pixel.
+    pub halves_stride: usize,
+}
+
+impl ConvertShape {
+    fn check(&self, floats: usize, halves: usize) {
+        let pixels = self.height * self.width;
+        assert!(self.channels.is_multiple_of(PANEL) && self.floats_stride >= self.channels && self.halves_stride >= self.channels);
+        assert!(floats >= pixels * self.floats_stride && halves >= pixels * self.halves_stride);
+    }
+}
+
+/// Rounds a map. With `spans`, one a row, only those pixels are written.
+///
+/// # Panics
+/// When a slice is too short.
+pub fn narrow(isa: Isa, shape: &ConvertShape, (src, spans): (&[f32], Option<&[Span]>), dst: &mut [u16]) {
+    shape.check(src.len(), dst.len());
+    assert!(spans.is_none_or(|s| s.len() == shape.height && s.iter().all(|s| s.end <= shape.width)));
+    isa.run_halves(Narrow { shape, src, spans, dst });
+}
+
+struct Narrow<'a> {
+    shape: &'a ConvertShape,
+    src: &'a [f32],
+    spans: Option<&'a [Span]>,
+    dst: &'a mut [u16],
+}
+
+impl HalfKernel for Narrow<'_> {
+    #[inline(always)]
+    fn run<V: HalfLanes>(self) {
+        let shape = self.shape;
+        for y in 0..shape.height {
+            for x in self.spans.map_or(0..shape.width, |spans| spans[y].columns()) {
+                let pixel = y * shape.width + x;
+                for c in (0..shape.channels).step_by(V::Floats::LANES) {
+                    // SAFETY: the pixel lies inside both maps, whose lengths `narrow` checked.
+                    unsafe {
+                        let x = V::Floats::load(self.src.as_ptr().add(pixel * shape.floats_stride + c));
+                        V::narrow(x, self.dst.as_mut_ptr().add(pixel * shape.halves_stride + c));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Widens a map.
+///
+/// # Panics
+/// When a slice is too short.
+pub fn widen(isa: Isa, shape: &ConvertShape, src: &[u16], dst: &mut [f32]) {
+    shape.check(dst.len(), src.len());
+    isa.run_halves(Widen { shape, src, dst });
+}
+
+struct Widen<'a> {
+    shape: &'a ConvertShape,
+    src: &'a [u16],
+    dst: &'a mut [f32],
+}
+
+impl HalfKernel for Widen<'_> {
+    #[inline(always)]
+    fn run<V: HalfLanes>(self) {
+        let shape = self.shape;
+        for pixel in 0..shape.height * shape.width {
+            for c in (0..shape.channels).step_by(V::Floats::LANES) {
+                // SAFETY: the pixel lies inside both maps, whose lengths `widen` checked.
+                unsafe {
+                    let x = V::widen(self.src.as_ptr().add(pixel * shape.halves_stride + c));
+                    x.store(self.dst.as_mut_ptr().add(pixel * shape.floats_stride + c));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::numbers;
+    use super::*;
+
+    /// Every tier narrows to the bits of the definition: every upper half with lower halves around the tie, so all exponents, signs, subnormals, infinities
+    /// and NaNs; and widening is exact. What lies outside the spans stays.
+    #[test]
+    fn every_tier_rounds_as_defined() {
+        let lower = [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF];
+        let numbers: Vec<f32> =
+            (0..=u16::MAX).flat_map(|upper| lower.map(|lower| f32::from_bits(u32::from(upper) << 16 | lower))).collect();
+        let (height, channels) = (numbers.len() / 48, 16);
+        let shape = ConvertShape { height, width: 3, channels, floats_stride: 16, halves_stride: 48 };
+        let spans: Vec<Span> = (0..height).map(|y| if y % 5 == 4 { Span { start: 1, end: 2 } } else { Span { start: 0, end: 3 } }).collect();
+        for isa in Isa::available() {
+            let mut halves = vec![7; height * 3 * 48];
+            narrow(isa, &shape, (&numbers, Some(&spans)), &mut halves);
+            for (i, found) in halves.iter().enumerate() {
+                let (pixel, c) = (i / 48, i % 48);
+                let inside = c < 16 && spans[pixel / 3].columns().contains(&(pixel % 3));
+                let expected = if inside { numbers::narrow(numbers[pixel * 16 + c]) } else { 7 };
+                assert_eq!(*found, expected, "{} {pixel} {c}", isa.name());
+            }
+            let mut back = vec![0.0; numbers.len()];
+            widen(isa, &shape, &halves, &mut back);
+            for (i, x) in back.iter().enumerate() {
+                assert_eq!(x.to_bits() >> 16, u32::from(halves[i / 16 * 48 + i % 16]), "{}", isa.name());
+                assert_eq!(x.to_bits() & 0xFFFF, 0);
+            }
+        }
+    }
+}

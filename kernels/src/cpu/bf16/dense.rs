@@ -1,0 +1,348 @@
+//! One dense layer over bf16: norm1·ReLU·1×1 → norm2·ReLU·3×3, whose new channels are appended to the block's slab.
+//!
+//! Layouts: the slab is \[image\]\[y\]\[x\]\[slab_stride\] bf16, channels padded to 16; the layer reads channels 0..in_channels and writes
+//! in_channels..in_channels + growth. Rounded to bf16 are, in this order: norm1·ReLU of what is read, the mid map, with Winograd its transformed patches, and
+//! what is written; weights are rounded when they are packed.
+//! The work is cut as in fp32 (`strips`), and the 3×3 goes by Winograd where it does in fp32.
+
+use super::HalfKernel;
+use super::gemm::{HalfGemm, Out, Rows};
+use super::lanes::HalfLanes;
+use super::layout::{matrix_len, pack_matrix, panel_len};
+use super::prologue::{Norm, NormRelu};
+use super::winograd::{self, InputTransform, OutputTransform};
+use crate::cpu::dense::DenseShape;
+use crate::cpu::int8::layout::unaliased;
+use crate::cpu::layout::PANEL;
+use crate::cpu::part;
+use crate::cpu::spans::Span;
+use crate::cpu::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
+use crate::cpu::winograd::{PATCH, POINTS, TILE};
+use crate::isa::Isa;
+use crate::parallel::{self, SharedMut};
+
+/// Bytes of packed pixels in one block of the 1×1.
+const BLOCK_BYTES: usize = 48 * 1024;
+
+/// The weights of a layer; `DenseShape` counts bf16 where it says floats.
+#[derive(Clone, Copy)]
+pub struct DenseWeights<'a> {
+    /// norm1: y = scale · x + shift.
+    pub scale: &'a [f32],
+    /// See `scale`; zero in padded channels, as the scale is.
+    pub shift: &'a [f32],
+    /// conv1 with norm2 folded in, packed \[mid, in_channels\].
+    pub conv1: &'a [u16],
+    /// The rest of norm2.
+    pub bias1: &'a [f32],
+    /// By [`pack_conv2`].
+    pub conv2: &'a [u16],
+}
+
+/// Numbers of the packed conv2.
+pub fn conv2_len(shape: &DenseShape) -> usize {
+    if shape.winograd() { winograd::weights_len(shape.mid, shape.growth) } else { matrix_len(9 * shape.mid, shape.growth) }
+}
+
+/// Packs conv2 from the nine taps of each (output, input), zero for padded ones.
+///
+/// # Panics
+/// When `dst` is not [`conv2_len`] long.
+pub fn pack_conv2(shape: &DenseShape, dst: &mut [u16], weight: impl Fn(usize, usize) -> [f64; 9]) {
+    let mid = shape.mid;
+    if shape.winograd() {
+        winograd::pack_weights(dst, mid, shape.growth, weight);
+    } else {
+        pack_matrix(dst, 9 * mid, shape.growth, |o, k| weight(o, k % mid)[k / mid]);
+    }
+}
+
+/// Floats that one worker of `workers` needs.
+pub fn scratch_len(shape: &DenseShape, workers: usize) -> usize {
+    Parts::of(shape, &Grid::new(shape, unaliased(shape.mid), workers)).total
+}
+
+/// Runs a layer on `workers` threads of the current pool; `scratch` holds [`scratch_len`] floats for each.
+/// With `tiles`, one span a tile row of a single image, only those tiles are written.
+///
+/// # Panics
+/// When a slice is too short for the shape.
+pub fn dense_layer(
+    isa: Isa,
+    shape: &DenseShape,
+    weights: &DenseWeights<'_>,
+    tiles: Option<&[Span]>,
+    slab: &mut [u16],
+    scratch: &mut [f32],
+    workers: usize,
+) {
+    let pixels = shape.images * shape.height * shape.width;
+    if pixels == 0 {
+        return;
+    }
+    let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
+    assert!([k, mid, growth, shape.slab_stride].iter().all(|c| c.is_multiple_of(PANEL) && *c > 0));
+    assert!(shape.slab_stride >= k + growth && slab.len() >= pixels * shape.slab_stride);
+    assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= mid);
+    assert!(weights.conv1.len() >= matrix_len(k, mid) && weights.conv2.len() >= conv2_len(shape));
+    let grid = Grid::new(shape, unaliased(shape.mid), workers);
+    assert!(tiles.is_none_or(|t| shape.images == 1 && t.len() == grid.tile_rows && t.iter().all(|s| s.end <= grid.tile_columns)));
+    let parts = Parts::of(shape, &grid);
+    assert!(scratch.len() >= parts.total * workers);
+    let (slab, tiles) = (SharedMut::new(slab), Tiles { grid, spans: tiles });
+    parallel::over_chunks(&mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
+        let strips = part(grid.strips(), workers, worker);
+        if strips.is_empty() {
+            return;
+        }
+        isa.run_halves(Worker { shape, weights, tiles, parts, strips, slab, scratch: scratch.as_mut_ptr() });
+    });
+}
+
+/// Where the pieces of a worker's scratch lie, in floats.
+#[derive(Clone, Copy)]
+struct Parts {
+    block_pixels: usize,
+    /// In bf16.
+    packed_stride: usize,
+    mid: usize,
+    v: usize,
+    /// In bf16.
+    v_plane: usize,
+    m: usize,
+    m_plane: usize,
+    total: usize,
+}
+
+impl Parts {
+    fn of(shape: &DenseShape, grid: &Grid) -> Self {
+        let packed_stride = unaliased(shape.in_channels);
+        let block_pixels = (BLOCK_BYTES / 2 / packed_stride / 12 * 12).clamp(12, BLOCK_PIXELS);
+        let line = |floats: usize| floats.next_multiple_of(PANEL);
+        let mid = line(block_pixels * packed_stride / 2);
+        let v = mid + line(grid.strip_images * grid.ring * grid.mid_row / 2);
+        let (v_plane, m_plane) =
+            if shape.winograd() { (grid.chunk() * shape.mid + 2 * PANEL, grid.chunk() * shape.growth + PANEL) } else { (0, 0) };
+        let m = v + line(POINTS * v_plane / 2);
+        Self { block_pixels, packed_stride, mid, v, v_plane, m, m_plane, total: m + POINTS * m_plane }
+    }
+}
+
+/// The strips of one thread.
+struct Worker<'a> {
+    shape: &'a DenseShape,
+    weights: &'a DenseWeights<'a>,
+    tiles: Tiles<'a>,
+    parts: Parts,
+    strips: std::ops::Range<usize>,
+    slab: SharedMut<'a, u16>,
+    scratch: *mut f32,
+}
+
+impl HalfKernel for Worker<'_> {
+    #[inline(always)]
+    fn run<V: HalfLanes>(self) {
+        // SAFETY: `Parts` laid the mid ring out inside the scratch.
+        unsafe { self.scratch.add(self.parts.mid).write_bytes(0, self.parts.v - self.parts.mid) };
+        let mut fresh = true;
+        for index in self.strips.clone() {
+            let (strip, begins) = self.tiles.grid.strip(index);
+            fresh |= begins;
+            if self.tiles.count(strip) == 0 {
+                fresh = true;
+                continue;
+            }
+            // SAFETY: `dense_layer` checked every length against the shape; strips write rows of their own.
+            unsafe {
+                self.mid_rows::<V>(strip, fresh);
+                if self.shape.winograd() { self.winograd::<V>(strip) } else { self.direct::<V>(strip) }
+            }
+            fresh = false;
+        }
+    }
+}
+
+impl Worker<'_> {
+    /// The ring.
+    #[inline(always)]
+    unsafe fn mid(&self) -> *mut u16 {
+        // SAFETY: inside the scratch.
+        unsafe { self.scratch.add(self.parts.mid).cast() }
+    }
+
+    /// Makes the mid rows of a strip that the ring does not hold yet.
+    #[inline(always)]
+    unsafe fn mid_rows<V: HalfLanes>(&self, strip: Strip, fresh: bool) {
+        // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`; no block is larger than the scratch has
+        // room for.
+        unsafe {
+            for row in self.tiles.borders(strip, fresh) {
+                self.mid().add(row).write_bytes(0, self.tiles.grid.mid_row);
+            }
+            let pack = |pixel, filled, count| self.pack::<V>(strip.image, pixel, filled, count);
+            self.tiles.in_blocks(strip, fresh, self.parts.block_pixels, pack, |places| self.pointwise::<V>(places));
+        }
+    }
+
+    /// Prologue of `count` pixels, counted from the first one of image `image` (and on into later ones), to place `filled` of the block.
+    #[inline(always)]
+    unsafe fn pack<V: HalfLanes>(&self, image: usize, pixel: usize, filled: usize, count: usize) {
+        let shape = self.shape;
+        let area = shape.height * shape.width;
+        // SAFETY: the pixels exist, and the block has room for them.
+        unsafe {
+            V::call(NormRelu {
+                rows: count,
+                channels: shape.in_channels,
+                src: self.slab.at((image * area + pixel) * shape.slab_stride),
+                src_stride: shape.slab_stride,
+                norm: Norm { scale: self.weights.scale.as_ptr(), shift: self.weights.shift.as_ptr() },
+                dst: self.scratch.cast::<u16>().add(filled * self.parts.packed_stride),
+                dst_stride: self.parts.packed_stride,
+            });
+        }
+    }
+
+    /// The 1×1 of a packed block, to `rows` of the ring.
+    #[inline(always)]
+    unsafe fn pointwise<V: HalfLanes>(&self, rows: &[usize]) {
+        let shape = self.shape;
+        // SAFETY: the block is packed, and `rows` name pixels of the ring.
+        unsafe {
+            V::call(HalfGemm {
+                rows: rows.len(),
+                a: self.scratch.cast(),
+                a_rows: Rows::Stride(self.parts.packed_stride),
+                runs: &[0],
+                run_len: shape.in_channels,
+                w: self.weights.conv1.as_ptr(),
+                panel_len: panel_len(shape.in_channels),
+                panels: shape.mid / PANEL,
+                bias: Some(self.weights.bias1.as_ptr()),
+                out: Out::Relu(self.mid()),
+                out_rows: Rows::Table(rows),
+            });
+        }
+    }
+
+    /// The 3×3 of a strip by Winograd, a chunk of tiles at a time.
+    #[inline(always)]
+    unsafe fn winograd<V: HalfLanes>(&self, strip: Strip) {
+        let tiles = self.tiles.count(strip);
+        let chunks = tiles.div_ceil(self.tiles.grid.chunk());
+        for c in 0..chunks {
+            let chunk = part(tiles, chunks, c);
+            // SAFETY: a chunk has at most `grid.chunk()` tiles, for which `Parts` made room.
+            unsafe {
+                self.patches::<V>(strip, chunk.clone());
+                self.products::<V>(chunk.len());
+                self.outputs::<V>(strip, chunk);
+            }
+        }
+    }
+
+    /// V of a chunk of tiles.
+    #[inline(always)]
+    unsafe fn patches<V: HalfLanes>(&self, strip: Strip, chunk: std::ops::Range<usize>) {
+        let (shape, grid) = (self.shape, &self.tiles.grid);
+        for (t, tile) in chunk.enumerate() {
+            let (image, y, x) = self.tiles.at(strip, tile);
+            // SAFETY: patches lie inside the ring's rows and borders, and V has room for the chunk.
+            unsafe {
+                let mut rows = [self.mid().cast_const(); PATCH];
+                for (i, row) in rows.iter_mut().enumerate() {
+                    *row = self.mid().add(grid.mid_at(image, y + i) + x * grid.mid_stride);
+                }
+                let dst = self.scratch.add(self.parts.v).cast::<u16>().add(t * shape.mid);
+                let (pixel_stride, channels, plane) = (grid.mid_stride, shape.mid, self.parts.v_plane);
+                V::call(InputTransform { rows, pixel_stride, channels, dst, plane });
+            }
+        }
+    }
+
+    /// M of a chunk of `tiles` tiles.
+    #[inline(always)]
+    unsafe fn products<V: HalfLanes>(&self, tiles: usize) {
+        let (shape, parts) = (self.shape, &self.parts);
+        let plane = matrix_len(shape.mid, shape.growth);
+        for point in 0..POINTS {
+            // SAFETY: V and M have room for the chunk, and conv2 holds a matrix for each point.
+            unsafe {
+                V::call(HalfGemm {
+                    rows: tiles,
+                    a: self.scratch.add(parts.v).cast::<u16>().add(point * parts.v_plane),
+                    a_rows: Rows::Stride(shape.mid),
+                    runs: &[0],
+                    run_len: shape.mid,
+                    w: self.weights.conv2.as_ptr().add(point * plane),
+                    panel_len: panel_len(shape.mid),
+                    panels: shape.growth / PANEL,
+                    bias: None,
+                    out: Out::Sums(self.scratch.add(parts.m + point * parts.m_plane)),
+                    out_rows: Rows::Stride(shape.growth),
+                });
+            }
+        }
+    }
+
+    /// The new channels of a chunk of tiles.
+    #[inline(always)]
+    unsafe fn outputs<V: HalfLanes>(&self, strip: Strip, chunk: std::ops::Range<usize>) {
+        let (shape, parts) = (self.shape, &self.parts);
+        for (t, tile) in chunk.enumerate() {
+            let (image, y, x) = self.tiles.at(strip, tile);
+            let pixel = ((strip.image + image) * shape.height + y) * shape.width + x;
+            // SAFETY: only pixels inside the map are written.
+            unsafe {
+                V::call(OutputTransform {
+                    src: self.scratch.add(parts.m + t * shape.growth),
+                    plane: parts.m_plane,
+                    channels: shape.growth,
+                    dst: self.slab.at(pixel * shape.slab_stride + shape.in_channels),
+                    row_stride: shape.width * shape.slab_stride,
+                    pixel_stride: shape.slab_stride,
+                    height: (shape.height - y).min(TILE),
+                    width: (shape.width - x).min(TILE),
+                });
+            }
+        }
+    }
+
+    /// The 3×3 of a strip as nine runs over the ring.
+    #[inline(always)]
+    unsafe fn direct<V: HalfLanes>(&self, strip: Strip) {
+        let (shape, grid) = (self.shape, &self.tiles.grid);
+        let end = strip.end_row.min(shape.height);
+        for image in 0..strip.images {
+            for y in strip.first_row..end {
+                let tiles = self.tiles.of_row(y / TILE);
+                let (first, last) = (tiles.start * TILE, (tiles.end * TILE).min(shape.width));
+                if first >= last {
+                    continue;
+                }
+                let mut runs = [0; 9];
+                for (i, run) in runs.iter_mut().enumerate() {
+                    *run = grid.mid_at(image, y + i / 3) + (first + i % 3) * grid.mid_stride;
+                }
+                let pixel = ((strip.image + image) * shape.height + y) * shape.width + first;
+                // SAFETY: the three mid rows are in the ring with their borders, and the row of outputs lies inside the map.
+                unsafe {
+                    let dst = self.slab.at(pixel * shape.slab_stride + shape.in_channels);
+                    V::call(HalfGemm {
+                        rows: last - first,
+                        a: self.mid(),
+                        a_rows: Rows::Stride(grid.mid_stride),
+                        runs: &runs,
+                        run_len: shape.mid,
+                        w: self.weights.conv2.as_ptr(),
+                        panel_len: panel_len(9 * shape.mid),
+                        panels: shape.growth / PANEL,
+                        bias: None,
+                        out: Out::Rounded(dst),
+                        out_rows: Rows::Stride(shape.slab_stride),
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A transition over bf16: norm·ReLU, average pool 2×2/2, 1×1, from one block's slab to the first channels of the next.
+//!
+//! The pool goes first, in float32, and its factor 1/4 sits in the packed weights. An odd last row or column is dropped.
+
+use super::HalfKernel;
+use super::gemm::{HalfGemm, Out, Rows};
+use super::lanes::HalfLanes;
+use super::layout::{matrix_len, panel_len};
+use super::prologue::{Norm, NormReluPool};
+use crate::cpu::int8::layout::unaliased;
+use crate::cpu::layout::PANEL;
+use crate::cpu::part;
+use crate::cpu::spans::Span;
+use crate::cpu::transition::TransitionShape;
+use crate::isa::Isa;
+use crate::parallel::{self, SharedMut};
+
+/// Bytes of packed pixels in one block, and the most pixels it holds.
+const BLOCK_BYTES: usize = 48 * 1024;
+const BLOCK_PIXELS: usize = 96;
+
+/// The weights of a transition; `TransitionShape` counts bf16 where it says floats.
+#[derive(Clone, Copy)]
+pub struct TransitionWeights<'a> {
+    /// norm: y = scale · x + shift.
+    pub scale: &'a [f32],
+    /// See `scale`.
+    pub shift: &'a [f32],
+    /// A quarter of the convolution, packed \[out_channels, in_channels\].
+    pub conv: &'a [u16],
+}
+
+fn block_pixels(shape: &TransitionShape) -> usize {
+    (BLOCK_BYTES / 2 / unaliased(shape.in_channels) / 12 * 12).clamp(12, BLOCK_PIXELS)
+}
+
+/// Floats that one worker needs.
+pub fn scratch_len(shape: &TransitionShape) -> usize {
+    block_pixels(shape) * unaliased(shape.in_channels) / 2
+}
+
+/// Runs a transition on one image; `scratch` holds [`scratch_len`] floats for each of `workers`. With `spans`, one an output row, only those
+/// pixels are written.
+///
+/// # Panics
+/// When a slice is too short.
+pub fn transition(
+    isa: Isa,
+    shape: &TransitionShape,
+    weights: &TransitionWeights<'_>,
+    (src, spans): (&[u16], Option<&[Span]>),
+    dst: &mut [u16],
+    scratch: &mut [f32],
+    workers: usize,
+) {
+    let (rows, columns) = (shape.height / 2, shape.width / 2);
+    let pixels = rows * columns;
+    let (k, n) = (shape.in_channels, shape.out_channels);
+    assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && shape.src_stride >= k && shape.dst_stride >= n);
+    assert!(src.len() >= shape.height * shape.width * shape.src_stride && dst.len() >= pixels * shape.dst_stride);
+    assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.conv.len() >= matrix_len(k, n));
+    assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
+    let len = scratch_len(shape);
+    assert!(scratch.len() >= len * workers);
+    let dst = SharedMut::new(dst);
+    parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
+        let scratch = scratch.as_mut_ptr().cast();
+        let run = |pixels| isa.run_halves(Worker { shape, weights, src, pixels, dst, scratch });
+        match spans {
+            None => run(part(pixels, workers, worker)),
+            Some(spans) => {
+                part(rows, workers, worker).for_each(|row| run(row * columns + spans[row].start..row * columns + spans[row].end));
+            }
+        }
+    });
+}
+
+/// The output pixels of one thread.
+struct Worker<'a> {
+    shape: &'a TransitionShape,
+    weights: &'a TransitionWeights<'a>,
+    src: &'a [u16],
+    pixels: std::ops::Range<usize>,
+    dst: SharedMut<'a, u16>,
+    scratch: *mut u16,
+}
+
+impl HalfKernel for Worker<'_> {
+    #[inline(always)]
+    fn run<V: HalfLanes>(self) {
+        let shape = self.shape;
+        let stride = unaliased(shape.in_channels);
+        let blocks = self.pixels.len().div_ceil(block_pixels(shape));
+        for b in 0..blocks {
+            let block = part(self.pixels.len(), blocks, b);
+            let first = self.pixels.start + block.start;
+            // SAFETY: the pixels lie inside both maps, whose lengths `transition` checked, and a block inside the scratch.
+            unsafe {
+                self.pack::<V>(first, block.len(), stride);
+                V::call(HalfGemm {
+                    rows: block.len(),
+                    a: self.scratch,
+                    a_rows: Rows::Stride(stride),
+                    runs: &[0],
+                    run_len: shape.in_channels,
+                    w: self.weights.conv.as_ptr(),
+                    panel_len: panel_len(shape.in_channels),
+                    panels: shape.out_channels / PANEL,
+                    bias: None,
+                    out: Out::Rounded(self.dst.at(first * shape.dst_stride)),
+                    out_rows: Rows::Stride(shape.dst_stride),
+                });
+            }
+        }
+    }
+}
+
+impl Worker<'_> {
+    /// Packs `count` pooled pixels from `first` on, a run within one output row at a time.
+    #[inline(always)]
+    unsafe fn pack<V: HalfLanes>(&self, first: usize, count: usize, stride: usize) {
+        let shape = self.shape;
+        let columns = shape.width / 2;
+        let mut done = 0;
+        while done < count {
+            let (y, x) = ((first + done) / columns, (first + done) % columns);
+            let pixels = (columns - x).min(count - done);
+            // SAFETY: output pixel (y, x) reads input pixels (2y, 2x) to (2y + 1, 2x + 1), which exist.
+            unsafe {
+                V::call(NormReluPool {
+                    pixels,
+                    channels: shape.in_channels,
+                    src: self.src.as_ptr().add((2 * y * shape.width + 2 * x) * shape.src_stride),
+                    pixel_stride: shape.src_stride,
+                    row_stride: shape.width * shape.src_stride,
+                    norm: Norm { scale: self.weights.scale.as_ptr(), shift: self.weights.shift.as_ptr() },
+                    dst: self.scratch.add(done * stride),
+                    dst_stride: stride,
+                });
+            }
+            done += pixels;
+        }
+    }
+}

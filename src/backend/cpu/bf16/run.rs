@@ -1,0 +1,86 @@
+//! Steps over bf16 on one worker's arena, and the conversions at both ends.
+
+use crate::backend::cpu::planar::{Memory, disjoint};
+use crate::backend::cpu::program::{Op, Stage};
+use crate::backend::cpu::{CpuBackend, air};
+use radnet_kernels::cpu::bf16::convert::{ConvertShape, narrow, widen};
+use radnet_kernels::cpu::bf16::dense::{DenseWeights, dense_layer};
+use radnet_kernels::cpu::bf16::layout::{halves, halves_mut};
+use radnet_kernels::cpu::bf16::transition::{TransitionWeights, transition};
+use radnet_kernels::cpu::dense::DenseShape;
+use radnet_kernels::cpu::stem::stem;
+use std::ops::Range;
+
+impl CpuBackend {
+    /// A dense layer over bf16 for `shape.images` images from `slot` on.
+    pub(in crate::backend::cpu) fn run_dense_bf16(&self, index: usize, shape: &DenseShape, slot: usize, memory: &mut Memory<'_>) {
+        let stage = &self.program.stages[index];
+        let Op::Dense { scale, shift, conv1, bias1, conv2, .. } = &stage.op else { return };
+        let w = |range: &Range<usize>| &self.packed[range.clone()];
+        let weights =
+            DenseWeights { scale: w(scale), shift: w(shift), conv1: halves(w(conv1)), bias1: w(bias1), conv2: halves(w(conv2)) };
+        let slab = self.arena.slab(stage.block, slot, shape.images);
+        let tiles = memory.marks.layer(&stage.op);
+        match &mut memory.shared {
+            Some((scratch, workers)) => {
+                dense_layer(self.isa, shape, &weights, tiles, halves_mut(&mut memory.arena[slab]), scratch, *workers);
+            }
+            None => {
+                let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
+                dense_layer(self.isa, shape, &weights, tiles, halves_mut(slab), scratch, 1);
+            }
+        }
+    }
+
+    /// The stem of one image into a map of floats, and that as bf16 into the slab of block 1.
+    pub(in crate::backend::cpu) fn run_stem_to_bf16(&self, index: usize, stage: &Stage, image: usize, memory: &mut Memory<'_>) {
+        let Op::Stem { shape, weights, bias, .. } = &stage.op else { return };
+        let ranges = [self.arena.input(), self.arena.floats(index), self.arena.slab(0, image, 1), self.arena.scratch(index)];
+        let [input, floats, slab, own] = disjoint(memory.arena, ranges);
+        let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+        let empty = self.empty_slab(0);
+        let spans = memory.marks.enter(&stage.op, empty.is_some());
+        let stride = self.program.slabs[0].stride;
+        if let (Some(empty), Some(spans)) = (empty, spans) {
+            air::fill(slab, empty, stride / 2, spans);
+        }
+        let weights = (&self.packed[weights.clone()], &self.packed[bias.clone()]);
+        stem(self.isa, shape, weights, (input, spans), floats, scratch, workers);
+        let (height, width) = shape.output();
+        let channels = shape.out_channels;
+        let map = ConvertShape { height, width, channels, floats_stride: channels, halves_stride: stride };
+        narrow(self.isa, &map, (floats, spans), halves_mut(slab));
+    }
+
+    /// A transition over bf16 of one image.
+    pub(in crate::backend::cpu) fn run_transition_bf16(&self, index: usize, stage: &Stage, image: usize, memory: &mut Memory<'_>) {
+        let Op::Transition { shape, scale, shift, conv, .. } = &stage.op else { return };
+        let w = |range: &Range<usize>| &self.packed[range.clone()];
+        let weights = TransitionWeights { scale: w(scale), shift: w(shift), conv: halves(w(conv)) };
+        let next = stage.block + 1;
+        let ranges = [self.arena.slab(stage.block, image, 1), self.arena.slab(next, image, 1), self.arena.scratch(index)];
+        let [slab, into, own] = disjoint(memory.arena, ranges);
+        let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+        let empty = self.empty_slab(next);
+        let spans = memory.marks.enter(&stage.op, empty.is_some());
+        if let (Some(empty), Some(spans)) = (empty, spans) {
+            air::fill(into, empty, shape.dst_stride / 2, spans);
+        }
+        transition(self.isa, shape, &weights, (halves(slab), spans), halves_mut(into), scratch, workers);
+    }
+
+    /// The slab of an fp32 step's block as a map of floats of its own.
+    pub(in crate::backend::cpu) fn widened_slab(&self, index: usize, stage: &Stage, image: usize, memory: &mut Memory<'_>) -> Range<usize> {
+        let slab = self.arena.slab(stage.block, image, 1);
+        let (height, width, channels) = match &stage.op {
+            Op::Segmentation { shape, .. } => (shape.height, shape.width, shape.channels),
+            Op::Attention { shape, .. } => (shape.height, shape.width, shape.channels),
+            _ => return slab,
+        };
+        let floats = self.arena.floats(index);
+        let map = ConvertShape { height, width, channels, floats_stride: channels, halves_stride: self.program.slabs[stage.block].stride };
+        let [from, to] = disjoint(memory.arena, [slab, floats.clone()]);
+        widen(self.isa, &map, halves(from), to);
+        floats
+    }
+}
