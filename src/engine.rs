@@ -191,8 +191,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Forces an instruction set by name ("avx512-bf16", "avx512", "avx2", "portable"), for tests and comparisons; results do not depend on it but for bf16. An automatic
-    /// device is then the processor.
+    /// Forces an instruction set by name ("avx512-bf16", "avx512", "avx2", "portable"), for tests and comparisons; results do not depend on it,
+    /// except that in bf16 the first one rounds sums in a way of its own. An automatic device is then the processor.
     #[must_use]
     pub fn isa(mut self, isa: Option<String>) -> Self {
         self.isa = isa;

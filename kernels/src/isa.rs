@@ -65,9 +65,9 @@ impl Isa {
     /// Every name there is, best first.
     pub const NAMES: [&'static str; 4] = ["avx512-bf16", "avx512", "avx2", "portable"];
 
-    /// The best tier of this machine.
+    /// The best tier of this machine. That of bf16 in pairs has to be asked for by name: its instruction has not run here yet.
     pub fn detect() -> Self {
-        Self::available().next().unwrap_or(Self::Portable(Portable))
+        Self::available().find(|isa| !matches!(isa, Self::Avx512Bf16(_))).unwrap_or(Self::Portable(Portable))
     }
 
     /// Every tier of this machine, best first.

@@ -80,9 +80,8 @@ fn devices_are_not_replaced_in_silence() {
     let base = ["predict", "scan", "--model", "model.safetensors", "--json", "-"];
     for asked in [
         &["--device", "cuda:999"][..],
-        &["--device", "cpu", "--precision", "bf16"],
         &["--device", "cpu", "--precision", "fp16"],
-        &["--device", "auto", "--precision", "bf16"],
+        &["--device", "auto", "--precision", "fp16"],
         &["--device", "cuda:999", "--precision", "int8"],
     ] {
         let arguments: Vec<&str> = base.iter().chain(asked).copied().collect();

@@ -96,37 +96,3 @@ impl HalfKernel for Widen<'_> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::numbers;
-    use super::*;
-
-    /// Every tier narrows to the bits of the definition: every upper half with lower halves around the tie, so all exponents, signs, subnormals, infinities
-    /// and NaNs; and widening is exact. What lies outside the spans stays.
-    #[test]
-    fn every_tier_rounds_as_defined() {
-        let lower = [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF];
-        let numbers: Vec<f32> =
-            (0..=u16::MAX).flat_map(|upper| lower.map(|lower| f32::from_bits(u32::from(upper) << 16 | lower))).collect();
-        let (height, channels) = (numbers.len() / 48, 16);
-        let shape = ConvertShape { height, width: 3, channels, floats_stride: 16, halves_stride: 48 };
-        let spans: Vec<Span> = (0..height).map(|y| if y % 5 == 4 { Span { start: 1, end: 2 } } else { Span { start: 0, end: 3 } }).collect();
-        for isa in Isa::available() {
-            let mut halves = vec![7; height * 3 * 48];
-            narrow(isa, &shape, (&numbers, Some(&spans)), &mut halves);
-            for (i, found) in halves.iter().enumerate() {
-                let (pixel, c) = (i / 48, i % 48);
-                let inside = c < 16 && spans[pixel / 3].columns().contains(&(pixel % 3));
-                let expected = if inside { numbers::narrow(numbers[pixel * 16 + c]) } else { 7 };
-                assert_eq!(*found, expected, "{} {pixel} {c}", isa.name());
-            }
-            let mut back = vec![0.0; numbers.len()];
-            widen(isa, &shape, &halves, &mut back);
-            for (i, x) in back.iter().enumerate() {
-                assert_eq!(x.to_bits() >> 16, u32::from(halves[i / 16 * 48 + i % 16]), "{}", isa.name());
-                assert_eq!(x.to_bits() & 0xFFFF, 0);
-            }
-        }
-    }
-}

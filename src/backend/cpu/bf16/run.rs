@@ -17,8 +17,7 @@ impl CpuBackend {
         let stage = &self.program.stages[index];
         let Op::Dense { scale, shift, conv1, bias1, conv2, .. } = &stage.op else { return };
         let w = |range: &Range<usize>| &self.packed[range.clone()];
-        let weights =
-            DenseWeights { scale: w(scale), shift: w(shift), conv1: halves(w(conv1)), bias1: w(bias1), conv2: halves(w(conv2)) };
+        let weights = DenseWeights { scale: w(scale), shift: w(shift), conv1: halves(w(conv1)), bias1: w(bias1), conv2: halves(w(conv2)) };
         let slab = self.arena.slab(stage.block, slot, shape.images);
         let tiles = memory.marks.layer(&stage.op);
         match &mut memory.shared {
