@@ -1,7 +1,7 @@
 //! Kernels over bf16: activations and weights are bf16 numbers, every sum is a float32 and is rounded to bf16 once where it is stored.
 //!
 //! The instruction that multiplies pairs and adds both products to a float32 (`vdpbf16ps`) has twice the rate of a fused multiply-add, and everything takes half
-//! the memory it takes in fp32. Tiers without it do the same arithmetic on widened numbers ([`lanes`]), no faster than fp32.
+//! the memory it takes in fp32. Tiers without it do the same arithmetic on widened numbers (`lanes`), no faster than fp32.
 //! Every output is one chain in the order of k, so that on one tier strips, threads and skipped air decide no bit. Norms, biases, the transforms
 //! of Winograd and what they are made of are float32.
 
