@@ -15,6 +15,7 @@ usage: run.sh [options] -- PROGRAM [ARG...] [-- PROGRAM [ARG...]]...
   -v               let the guest's kernel speak on the console
 Each PROGRAM is a file of the host; arguments name files of the guest. The status is 0 when every program exited with 0,
 1 when one did not, 2 when the machine could not be built or did not come to its end.
+RADNET_BOCHS names another Bochs than Debian's, a program built without the debugger and with the display `nogui`.
 TEXT
 }
 
@@ -23,6 +24,7 @@ die() {
     exit 2
 }
 
+bochs=${RADNET_BOCHS:-bochs-bin}
 packages="bochs bochs-term bochsbios xorriso isolinux syslinux-common cpio busybox-static file"
 isolinux=/usr/lib/ISOLINUX/isolinux.bin
 ldlinux=/usr/lib/syslinux/modules/bios/ldlinux.c32
@@ -31,7 +33,7 @@ vga_bios=/usr/share/bochs/VGABIOS-lgpl-latest
 
 need_tools() {
     local item
-    for item in bochs-bin xorriso cpio script busybox file; do
+    for item in "$bochs" xorriso cpio script busybox file; do
         command -v "$item" > /dev/null || die "$item is missing: apt-get install $packages"
     done
     for item in $isolinux $ldlinux $bios $vga_bios; do
@@ -116,13 +118,12 @@ TEXT
 describe_machine() {
     cat > "$work/bochsrc" <<TEXT
 config_interface: textconfig
-display_library: term
+display_library: $display
 megs: $memory
 cpu: model=$model, count=1, ips=200000000, reset_on_triple_fault=0
 clock: sync=none, time0=utc
 romimage: file=$bios
 vgaromimage: file=$vga_bios
-sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
 ata0: enabled=1
 ata0-master: type=cdrom, path="$work/boot.iso", status=inserted
 boot: cdrom
@@ -133,15 +134,26 @@ error: action=report
 info: action=ignore
 debug: action=ignore
 TEXT
+    # Debian's is built with sound, which would look for a device.
+    [ -n "${RADNET_BOCHS:-}" ] || echo "sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy" >> "$work/bochsrc"
     # Debian builds Bochs with its debugger, which waits for a command at the first instruction.
     echo continue > "$work/commands"
 }
 
+# Debian builds Bochs with its debugger and with displays that show something.
+boot() {
+    if [ -n "${RADNET_BOCHS:-}" ]; then
+        timeout --foreground --kill-after=10 "$limit" nice -n 15 "$bochs" -q -f "$work/bochsrc" < /dev/null > "$work/screen" 2>&1 || status=$?
+    else
+        boot_on_a_terminal
+    fi
+}
+
 # The text display writes to a terminal that Bochs makes and names, and stands still once nobody has read for a while. script(1) is the
 # terminal that Bochs runs in. Switching off counts as a panic of Bochs, so its status says nothing; the console does.
-boot() {
+boot_on_a_terminal() {
     TERM=linux timeout --foreground --kill-after=10 "$limit" nice -n 15 \
-        script -qefc "bochs-bin -q -f '$work/bochsrc' -rc '$work/commands'" "$work/screen" < /dev/null > /dev/null 2>&1 &
+        script -qefc "$bochs -q -f '$work/bochsrc' -rc '$work/commands'" "$work/screen" < /dev/null > /dev/null 2>&1 &
     local machine=$! terminal='' tries
     for tries in $(seq 600); do
         terminal=$(sed -n 's/.*connected to screen "\(.*\)".*/\1/p' "$work/screen" 2> /dev/null)
@@ -170,7 +182,8 @@ report() {
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${RADNET_AVX512_CACHE:-$(cd "$here/../.." && pwd)/target/avx512}
-model=corei7_skylake_x memory=1024 limit=1800 out='' verbose=''
+model=corei7_skylake_x memory=1024 limit=1800 out='' verbose='' display=term
+[ -z "${RADNET_BOCHS:-}" ] || display=nogui
 files=() environment=()
 while getopts f:e:c:m:t:o:vh option; do
     case $option in
