@@ -108,7 +108,7 @@ prompt 0
 timeout 0
 label guest
   kernel /vmlinuz
-  append initrd=/initrd rdinit=/init console=ttyS0,115200 $loud clearcpuid=321,323 mitigations=off nokaslr random.trust_cpu=on tsc=reliable nowatchdog initcall_blacklist=trace_eval_init panic=1 reboot=t
+  append initrd=/initrd rdinit=/init console=ttyS0,115200 $loud clearcpuid=321,323 no5lvl mitigations=off nokaslr random.trust_cpu=on tsc=reliable nowatchdog initcall_blacklist=trace_eval_init panic=1 reboot=t
 TEXT
     xorriso -as mkisofs -quiet -o "$work/boot.iso" -b isolinux.bin -c boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table "$iso" \
         2> "$work/xorriso.txt" || die "xorriso: $(cat "$work/xorriso.txt")"
@@ -143,7 +143,7 @@ TEXT
 # Debian builds Bochs with its debugger and with displays that show something.
 boot() {
     if [ -n "${RADNET_BOCHS:-}" ]; then
-        timeout --foreground --kill-after=10 "$limit" nice -n 15 "$bochs" -q -f "$work/bochsrc" < /dev/null > "$work/screen" 2>&1 || status=$?
+        timeout --foreground --kill-after=10 "$limit" nice -n 10 "$bochs" -q -f "$work/bochsrc" < /dev/null > "$work/screen" 2>&1 || status=$?
     else
         boot_on_a_terminal
     fi
