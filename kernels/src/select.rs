@@ -58,11 +58,7 @@ const FAMILIES: [(&str, [&str; 4]); 10] = [
 pub fn choices(isa: Isa) -> Vec<Choice> {
     let rank = Isa::NAMES.iter().position(|n| *n == isa.name()).unwrap_or(Isa::NAMES.len() - 1);
     let better = || Isa::NAMES[..rank].iter();
-    let reason = |name: &str| match (refusal(name), name) {
-        (Some(reason), _) => reason,
-        (None, "avx512-bf16") => "it has to be asked for by name".into(),
-        (None, _) => format!("{} was asked for", isa.name()),
-    };
+    let reason = |name: &str| refusal(name).unwrap_or_else(|| format!("{} was asked for", isa.name()));
     FAMILIES
         .iter()
         .map(|(family, tiles)| Choice {
