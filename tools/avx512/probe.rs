@@ -1,7 +1,7 @@
 //! Asks the processor for AVX-512 and checks vectors of its arithmetic, bit by bit, against plain code: fused multiply-adds, and where the
 //! processor has them dot products of bf16 and of 8 bits.
 
-use std::arch::x86_64::*;
+use std::arch::{asm, x86_64::*};
 use std::process::ExitCode;
 
 type Floats = [f32; 16];
@@ -24,15 +24,39 @@ fn fused(a: &Floats, b: &Floats, c: &Floats) -> Floats {
     out
 }
 
-/// `vdpbf16ps`: two products of bf16 for each sum.
+/// `vdpbf16ps`: two products of bf16 for each sum, with the second factor in a register, in memory, and one pair of it in memory for all sums. The memory
+/// is at a displacement, which the instruction holds divided by 64 or by 4.
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn dot_bf16(sums: &Floats, a: &[u32; 16], b: &[u32; 16]) -> Floats {
-    let mut out = [0.0; 16];
-    // SAFETY: each pointer is to sixteen numbers of 32 bits, the loads and the store ask for no alignment; pairs of bf16 are any bits.
+fn dot_bf16(sums: &Floats, a: &[u32; 16], b: &[u32; 17]) -> [Floats; 3] {
+    let mut out = [[0.0; 16]; 3];
+    // SAFETY: each load and store is of sixteen numbers of 32 bits or one, at any alignment, and inside its array; pairs of bf16 are any bits.
     unsafe {
-        let [a, b]: [__m512bh; 2] = [a, b].map(|x| std::mem::transmute(_mm512_loadu_si512(x.as_ptr().cast())));
-        _mm512_storeu_ps(out.as_mut_ptr(), _mm512_dpbf16_ps(_mm512_loadu_ps(sums.as_ptr()), a, b))
-    };
+        let (sums, factor) = (_mm512_loadu_ps(sums.as_ptr()), _mm512_loadu_si512(a.as_ptr().cast()));
+        let [mut register, mut memory, mut pair] = [sums; 3];
+        asm!("vdpbf16ps {}, {}, {}", inout(zmm_reg) register, in(zmm_reg) factor, in(zmm_reg) _mm512_loadu_si512(b.as_ptr().cast()),
+            options(pure, nomem, nostack));
+        let before = b.as_ptr().wrapping_byte_sub(64);
+        asm!("vdpbf16ps {}, {}, zmmword ptr [{} + 64]", inout(zmm_reg) memory, in(zmm_reg) factor, in(reg) before,
+            options(pure, readonly, nostack));
+        asm!("vdpbf16ps {}, {}, dword ptr [{} + 64]{{1to16}}", inout(zmm_reg) pair, in(zmm_reg) factor, in(reg) b,
+            options(pure, readonly, nostack));
+        [register, memory, pair].iter().zip(&mut out).for_each(|(sums, out)| _mm512_storeu_ps(out.as_mut_ptr(), *sums));
+    }
+    out
+}
+
+/// `vcvtneps2bf16`: floats of a register and of memory at a displacement rounded to bf16.
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn rounded_to_bf16(x: &Floats) -> [[u16; 16]; 2] {
+    let mut out = [[0; 16]; 2];
+    // SAFETY: as above.
+    unsafe {
+        let (register, memory): (__m256i, __m256i);
+        asm!("vcvtneps2bf16 {:y}, {}", out(zmm_reg) register, in(zmm_reg) _mm512_loadu_ps(x.as_ptr()), options(pure, nomem, nostack));
+        let before = x.as_ptr().wrapping_byte_sub(64);
+        asm!("vcvtneps2bf16 {:y}, zmmword ptr [{} + 64]", out(zmm_reg) memory, in(reg) before, options(pure, readonly, nostack));
+        [register, memory].iter().zip(&mut out).for_each(|(bits, out)| _mm256_storeu_si256(out.as_mut_ptr().cast(), *bits));
+    }
     out
 }
 
@@ -102,12 +126,18 @@ fn plain_dot_bf16(sum: f32, a: u32, b: u32) -> f32 {
     flushed(a0.mul_add(b0, flushed(a1.mul_add(b1, flushed(sum)))))
 }
 
+/// What Intel's manual says `vcvtneps2bf16` does: the nearest, ties to even; subnormals become zeros and NaNs quiet.
+fn plain_bf16(x: f32) -> u16 {
+    let bits = flushed(x).to_bits();
+    if x.is_nan() { (bits >> 16) as u16 | 0x40 } else { ((u64::from(bits) + 0x7fff + u64::from(bits >> 16 & 1)) >> 16) as u16 }
+}
+
 /// Counts lanes that differ and says so.
 fn verdict(name: &str, found: impl Iterator<Item = (u32, u32)>) -> bool {
     let (mut lanes, mut wrong, mut fnv) = (0, 0, 0xcbf2_9ce4_8422_2325_u64);
     for (got, want) in found {
         lanes += 1;
-        let nans = f32::from_bits(got).is_nan() && f32::from_bits(want).is_nan() && name.ends_with("ps");
+        let nans = f32::from_bits(got).is_nan() && f32::from_bits(want).is_nan() && name.contains("ps");
         if got != want && !nans {
             wrong += 1;
             if wrong <= 5 {
@@ -133,16 +163,34 @@ fn fused_is_right() -> bool {
 
 fn bf16_is_right() -> bool {
     let mut numbers = Numbers(2);
-    let lanes = (0..VECTORS).flat_map(|_| {
-        let sums: Floats = std::array::from_fn(|_| numbers.float());
-        let mut pairs =
-            || -> [u32; 16] { std::array::from_fn(|_| numbers.float().to_bits() & 0xffff_0000 | numbers.float().to_bits() >> 16) };
-        let (a, b) = (pairs(), pairs());
-        // SAFETY: avx512bf16 was detected before.
-        let got = unsafe { dot_bf16(&sums, &a, &b) };
-        (0..16).map(move |i| (got[i].to_bits(), plain_dot_bf16(sums[i], a[i], b[i]).to_bits()))
-    });
-    verdict("vdpbf16ps", lanes)
+    let tried: Vec<_> = (0..VECTORS)
+        .map(|_| {
+            let sums: Floats = std::array::from_fn(|_| numbers.float());
+            let mut pair = || numbers.float().to_bits() & 0xffff_0000 | numbers.float().to_bits() >> 16;
+            (sums, std::array::from_fn(|_| pair()), std::array::from_fn(|_| pair()))
+        })
+        .collect();
+    let forms = [("vdpbf16ps of registers", 0, 1), ("vdpbf16ps of memory", 0, 1), ("vdpbf16ps of a pair in memory", 16, 0)];
+    let mut right = true;
+    for (form, (name, first, step)) in forms.into_iter().enumerate() {
+        let lanes = tried.iter().flat_map(|(sums, a, b)| {
+            // SAFETY: avx512bf16 was detected before.
+            let got = unsafe { dot_bf16(sums, a, b) }[form];
+            (0..16).map(move |i| (got[i].to_bits(), plain_dot_bf16(sums[i], a[i], b[first + step * i]).to_bits()))
+        });
+        right &= verdict(name, lanes);
+    }
+    for (form, name) in ["vcvtneps2bf16 of registers", "vcvtneps2bf16 of memory"].into_iter().enumerate() {
+        let mut numbers = Numbers(4);
+        let lanes = (0..VECTORS).flat_map(|_| {
+            let x: Floats = std::array::from_fn(|_| f32::from_bits(numbers.bits()));
+            // SAFETY: as above.
+            let got = unsafe { rounded_to_bf16(&x) }[form];
+            (0..16).map(move |i| (got[i].into(), plain_bf16(x[i]).into()))
+        });
+        right &= verdict(name, lanes);
+    }
+    right
 }
 
 fn integers_are_right() -> bool {

@@ -25,11 +25,11 @@ die() {
 }
 
 bochs=${RADNET_BOCHS:-bochs-bin}
-packages="bochs bochs-term bochsbios xorriso isolinux syslinux-common cpio busybox-static file"
+packages="bochs bochs-term bochsbios vgabios xorriso isolinux syslinux-common cpio busybox-static file"
 isolinux=/usr/lib/ISOLINUX/isolinux.bin
 ldlinux=/usr/lib/syslinux/modules/bios/ldlinux.c32
 bios=/usr/share/bochs/BIOS-bochs-latest
-vga_bios=/usr/share/bochs/VGABIOS-lgpl-latest
+vga_bios=/usr/share/vgabios/vgabios.bin
 
 need_tools() {
     local item
