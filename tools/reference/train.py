@@ -10,6 +10,7 @@ The demo model, on synthetic heads:
     train.py calibrate --work DIR                               norms at full size, rounded to the F16 of the file
     train.py encode   --work DIR [--part I --parts N]           slice vectors of the other scans; N processes share the work
     train.py scans    --work DIR                                stage 2 on scans stage 1 has not seen
+    train.py tail     --work DIR --model FILE [--epochs N]      the last block, attention and recurrence of a finished model, over whole scans
     train.py evaluate --work DIR [--limit N]                    figures on held-out phantoms with shifted settings
     train.py export   --work DIR --out FILE --version V         the model file (F16)
 
@@ -38,8 +39,8 @@ from radnet_reference import config as cfg
 from radnet_reference import scan as rules
 from radnet_reference import engine, weights
 from radnet_reference.model import RadNet
-from training import data, stage2
-from training.curves import draw
+from training import data, stage2, tail
+from training.curves import draw, draw_tail
 from training.evaluation import cached_look
 from training.evaluation import evaluate as evaluate_scans
 from training.stage1 import Phase, Trainer, calibrate_norms
@@ -157,11 +158,33 @@ def scans(args: argparse.Namespace) -> None:
     draw(log, epochs, args.work / "curves.png")
 
 
+def fit_tail(args: argparse.Namespace) -> None:
+    """A finished model's tail on whole scans, each as it is and varied; then the run length with the lower log loss on the validation scans."""
+    model, _ = weights.load(args.model)
+    maps = lambda hu: tail.head_maps(model, hu)
+    fitted = tail.cached(fitting_scans(args)[: args.limit], [("plain", tail.plain), ("varied", tail.varied)], maps, args.work / "maps")
+    validation = tail.cached(validation_scans(args), [("plain", tail.plain)], maps, args.work / "maps")
+    print(f"tail: {len(fitted)} looks at scans, {sum(m.positive for m in fitted)} bleeding; validation {len(validation)}", flush=True)
+    epochs = tail.train(model, fitted, validation, args.epochs, SEED)
+    round_to_file(model)
+    z = tail.logits(model, validation)
+    truth = np.array([m.positive for m in validation])
+    model.config["scan"] = min((tail.rule(n) for n in tail.RUNS), key=lambda rule: tail.log_loss(rule, z, truth))
+    model.config["thresholds"]["any"] = threshold_of(np.array([rules.score(model.config["scan"], rules.sigmoid(one)) for one in z]), truth)
+    torch.save({"state": model.state_dict(), "config": json.dumps(model.config)}, args.work / "final.pt")
+    (args.work / "tail.json").write_text(json.dumps(epochs))
+    draw_tail(epochs, args.work / "tail.png")
+
+
 @torch.no_grad()
 def choose_threshold(model: RadNet, validation: list[stage2.Encoded]) -> float:
-    """The middle of the range of thresholds with the best balanced accuracy on the validation scans, to two digits; 0.5 if it is among the best."""
+    """The threshold for the model's own rule on the validation scans."""
     score = np.array([rules.score(model.config["scan"], rules.sigmoid(model.sequence(s.v.unsqueeze(0))[0, :, 0].numpy())) for s in validation])
-    truth = np.array([s.positive for s in validation])
+    return threshold_of(score, np.array([s.positive for s in validation]))
+
+
+def threshold_of(score: np.ndarray, truth: np.ndarray) -> float:
+    """The middle of the range of thresholds with the best balanced accuracy, to two digits; 0.5 if it is among the best."""
     candidates = np.arange(0.05, 0.96, 0.01)
     balanced = np.array([((score >= t)[truth].mean() + (score < t)[~truth].mean()) / 2 for t in candidates])
     best = candidates[balanced >= balanced.max() - 1e-9]
@@ -225,8 +248,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def command(run, **options) -> None:
-        sub = commands.add_parser(run.__name__)
+    def command(run, name: str = "", **options) -> None:
+        sub = commands.add_parser(name or run.__name__)
         sub.set_defaults(run=run)
         sub.add_argument("--work", type=Path, required=True)
         for name, default in options.items():
@@ -237,6 +260,7 @@ def main() -> int:
     command(calibrate, slices=256)
     command(encode, part=0, parts=1)
     command(scans, epochs=40, limit=1000, validation=1000)
+    command(fit_tail, "tail", model=Path("weights/radnet-demo.safetensors"), epochs=8, limit=1000)
     command(evaluate, limit=77)
     command(export, out=Path("radnet-demo.safetensors"), version="0")
     general(commands)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from training import augment, data, losses, metrics, procedural
+from radnet_reference import config as cfg
+from radnet_reference.model import RadNet
+from training import augment, data, losses, metrics, procedural, tail
 
 
 def test_auc_counts_pairs():
@@ -100,3 +102,68 @@ def test_larger_phantoms_are_resized_like_the_engine(tmp_path):
     (scan,) = data.read_scans(tmp_path, 32, range(0, 10))
     assert scan.hu.shape == (2, 32, 32) and scan.positive and scan.label.tolist() == [0.0, 1.0]
     assert scan.mask[1].sum() == 25 and scan.mask[1, 5:10, 15:20].all() and not scan.mask[0].any()
+
+
+def small_scan(slices: int, thickness: float = 3.0, seed: int = 7) -> data.Scan:
+    """A disc with a bleed of 36 pixels in its fourth slice."""
+    rng = np.random.default_rng(seed)
+    hu = np.full((slices, 64, 64), -1000, np.int16)
+    hu[:, 8:56, 8:56] = 35 + rng.integers(-5, 6, (slices, 48, 48))
+    mask = np.zeros_like(hu, dtype=np.uint8)
+    mask[3, 20:26, 20:26] = 1
+    hu[mask > 0] = 70
+    area = [[36.0 if i == 3 else 0.0, 0.0] for i in range(slices)]
+    meta = {"any": True, "min_label_area_mm2": 30.0, "slices": [{"thickness_mm": thickness, "area_mm2": a} for a in area]}
+    return data.Scan(seed, hu, mask, np.array([float(i == 3) for i in range(slices)], np.float32), meta)
+
+
+def tiny_model() -> RadNet:
+    config = cfg.standard()
+    config["input"]["size"] = [64, 64]
+    config["backbone"] |= {"init_features": 8, "growth_rate": 4, "block_config": [1, 1, 2]}
+    config["segmentation"], config["rnn"]["hidden"] = [], 8
+    torch.manual_seed(1)
+    return RadNet(config).eval().requires_grad_(False)
+
+
+def test_joined_slices_are_means_of_two_and_labelled_by_their_mean_area():
+    scan = small_scan(7)
+    view = tail.joined(tail.plain(scan), scan)
+    assert view.hu.shape[0] == 3 and torch.equal(view.hu[1], torch.from_numpy((scan.hu[2].astype(np.float32) + scan.hu[3]) / 2))
+    assert view.label.tolist() == [0, 0, 0] and view.mask[1].max() == 0.5
+    scan.meta["slices"][2]["area_mm2"] = [24.0, 0.0]
+    assert tail.joined(tail.plain(scan), scan).label.tolist() == [0, 1, 0]
+
+
+def test_a_varied_scan_is_turned_as_one():
+    """The same place of all slices goes to the same place."""
+    scan = small_scan(5, thickness=5.0)
+    scan.mask[:] = scan.mask[3]
+    view = tail.varied(scan)
+    assert view.hu.shape == (5, 64, 64) and view.label.tolist() == scan.label.tolist()
+    assert all(torch.equal(view.mask[0], m) for m in view.mask) and not torch.equal(view.mask[0], torch.from_numpy(scan.mask[0]).float())
+
+
+def test_the_tail_goes_on_where_the_maps_end(tmp_path):
+    """From cached maps come the logits of the whole network."""
+    model, scan = tiny_model(), small_scan(5)
+    (maps,) = tail.cached([scan], [("plain", tail.plain)], lambda hu: tail.head_maps(model, hu), tmp_path)
+    (again,) = tail.cached([scan], [("plain", tail.plain)], lambda hu: pytest.fail("made twice"), tmp_path)
+    x = augment.windows(torch.from_numpy(scan.hu.astype(np.float32)), model.config["input"]["channels"], None)
+    assert np.allclose(tail.logits(model, [maps])[0], model(x)[:, 0].numpy(), atol=2e-3) and torch.equal(maps.x, again.x)
+    assert maps.positive and maps.cover.shape == (5, 4, 4)
+
+
+def test_the_tail_learns_and_leaves_the_rest_alone(tmp_path):
+    model = tiny_model()
+    scans = [small_scan(5, seed=i) for i in range(8)]
+    for scan in scans[::2]:
+        scan.hu[scan.mask > 0], scan.label[:], scan.mask[:] = 35, 0, 0
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    maps = tail.cached(scans, [("plain", tail.plain)], lambda hu: tail.head_maps(model, hu), tmp_path)
+    log = tail.train(model, maps, maps, 12, 1, (1e-2, 1e-2))
+    assert min(row["validation"] for row in log) < log[0]["validation"]
+    changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert any(k.startswith("features.denseblock3") for k in changed) and any(k.startswith("rnn") for k in changed)
+    kept = ("features.conv0", "features.denseblock1", "features.denseblock2", "features.transition")
+    assert not any(k.startswith(kept) or "running" in k for k in changed)

@@ -33,3 +33,17 @@ def draw(slices: list[dict], scans: list[dict], out: Path) -> None:
     figure.tight_layout()
     figure.savefig(out, dpi=90)
     plt.close(figure)
+
+
+def draw_tail(epochs: list[dict], out: Path) -> None:
+    """The tail's losses, and what it does on the validation scans, by epoch."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
+    at = [row["epoch"] for row in epochs]
+    for axis, names, title in ((axes[0], ("train", "validation"), "tail: loss"), (axes[1], ("slice_auc", "auc_1", "auc_2", "best_1", "best_2"), "tail: validation scans")):
+        for name in names:
+            axis.plot(at, [row[name] for row in epochs], label=name, lw=1)
+        axis.set(title=title, xlabel="epoch")
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(out, dpi=90)
+    plt.close(figure)
