@@ -3,7 +3,7 @@
 //! Around a head a CT is air, which windowing makes one constant. A pixel whose receptive field sees only that constant has the value it has
 //! on an empty slice, to the bit, since every output is one chain in a fixed order: such pixels are copied from there. What differs is kept
 //! as one span of columns a row, in which each step marks everything that it may change: the head is nearly convex, and a span too wide costs
-//! time and never a bit. By Winograd a tile is computed whole or not at all.
+//! time and never a bit. By Winograd a tile is computed whole or not at all, but what changes of it may be less.
 
 use super::dense::DenseShape;
 use super::stem::StemShape;
@@ -95,18 +95,40 @@ impl StemShape {
 }
 
 impl DenseShape {
-    /// Tiles \[tile rows\] that see any of the map's spans \[rows\], which grow by what those tiles write.
+    /// Tiles \[tile rows\] that see any of the map's spans \[rows\], which grow by what may change in those tiles: by Winograd that is the whole tile,
+    /// but of inputs that only its patch's rim holds, no more than the row or column beside them (their products enter no other output).
     pub fn spans(&self, map: &mut [Span], tiles: &mut [Span]) {
         let columns = self.width.div_ceil(TILE);
-        for (row, out) in tiles.iter_mut().enumerate() {
-            let rows = sees(row, TILE + 2, TILE, 1, self.height);
-            *out = seen(hull(&map[rows]), TILE + 2, TILE, 1, columns);
-        }
-        for (y, row) in map.iter_mut().enumerate() {
-            let tiles = tiles[y / TILE];
-            *row = row.hull(Span { start: tiles.start * TILE, end: (tiles.end * TILE).min(self.width) });
+        let mut above = Span::default();
+        for (tile_row, out) in tiles.iter_mut().enumerate() {
+            let first = tile_row * TILE;
+            let end = (first + TILE).min(self.height);
+            let below = map.get(end).copied().unwrap_or_default();
+            let (inner, last) = (hull(&map[first..end]), map[end - 1]);
+            *out = seen(inner.hull(above).hull(below), TILE + 2, TILE, 1, columns);
+            for (y, row) in (first..end).zip(&mut map[first..end]) {
+                let mut inputs = inner;
+                if y == first {
+                    inputs = inputs.hull(above);
+                }
+                if y + 1 == first + TILE {
+                    inputs = inputs.hull(below);
+                }
+                *row = row.hull(changed(inputs, self.width));
+            }
+            above = last;
         }
     }
+}
+
+/// Columns that may change where `inputs` did: the tiles that hold them, and a column of each neighbour whose rim they reach.
+fn changed(inputs: Span, width: usize) -> Span {
+    if inputs.is_empty() {
+        return inputs;
+    }
+    let start = if inputs.start.is_multiple_of(TILE) { inputs.start.saturating_sub(1) } else { inputs.start / TILE * TILE };
+    let end = if inputs.end.is_multiple_of(TILE) { inputs.end + 1 } else { inputs.end.next_multiple_of(TILE) };
+    Span { start, end: end.min(width) }
 }
 
 impl TransitionShape {
@@ -135,6 +157,39 @@ mod tests {
                         assert_eq!(span.columns().collect::<Vec<_>>(), expected, "{kernel} {stride} {pad} {inputs} {start}..{end}");
                     }
                 }
+            }
+        }
+    }
+
+    /// By the transforms' zeros: with one input changed, what `spans` marks holds every output whose products it enters.
+    #[test]
+    fn a_tile_changes_where_the_transforms_say() {
+        // Bᵀ and Aᵀ of F(4, 3): which inputs enter a product, and which products an output.
+        let enters = |input: usize, point: usize| match point {
+            0 => matches!(input, 0 | 2 | 4),
+            5 => matches!(input, 1 | 3 | 5),
+            _ => (1..5).contains(&input),
+        };
+        let takes = |output: usize, point: usize| (1..5).contains(&point) || (output, point) == (0, 0) || (output, point) == (3, 5);
+        let changes = |input: usize, output: usize| {
+            let (tile, place) = (output / TILE, output % TILE);
+            (input + 1).checked_sub(tile * TILE).is_some_and(|i| i < 6 && (0..6).any(|p| enters(i, p) && takes(place, p)))
+        };
+        for (height, width) in [(9, 14), (8, 8), (5, 3), (13, 16)] {
+            let shape = DenseShape { images: 1, height, width, slab_stride: 32, in_channels: 16, mid: 64, growth: 16 };
+            for (row, column) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                let mut map = vec![Span::default(); height];
+                map[row] = Span { start: column, end: column + 1 };
+                let mut tiles = vec![Span::default(); height.div_ceil(TILE)];
+                shape.spans(&mut map, &mut tiles);
+                for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                    if changes(row, y) && changes(column, x) {
+                        assert!(map[y].columns().contains(&x), "{height}x{width}: {row},{column} changes {y},{x}");
+                        assert!(tiles[y / TILE].columns().contains(&(x / TILE)));
+                    }
+                }
+                let marked: usize = map.iter().map(|s| s.len()).sum();
+                assert!(marked <= 25, "{marked} pixels for one");
             }
         }
     }

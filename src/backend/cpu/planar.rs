@@ -12,6 +12,7 @@ use radnet_kernels::cpu::segmentation::{SegmentationWeights, segmentation_map};
 use radnet_kernels::cpu::stem::stem;
 use radnet_kernels::cpu::transition::{TransitionWeights, transition};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// What a scan's workers share.
@@ -42,13 +43,37 @@ pub(super) struct Outputs<'a> {
     pub(super) segmentation: &'a mut [Vec<f32>],
 }
 
-impl Outputs<'_> {
-    /// Two halves at slice `at`; absent maps stay absent.
-    pub(super) fn split_at(&mut self, at: usize, vector: usize) -> (Outputs<'_>, Outputs<'_>) {
-        let (p0, p1) = self.pooled.split_at_mut(at * vector);
-        let (a0, a1) = self.attention.split_at_mut(at.min(self.attention.len()));
-        let (s0, s1) = self.segmentation.split_at_mut(at.min(self.segmentation.len()));
-        (Outputs { pooled: p0, attention: a0, segmentation: s0 }, Outputs { pooled: p1, attention: a1, segmentation: s1 })
+impl<'a> Outputs<'a> {
+    /// Takes the first `count` slices out; absent maps stay absent.
+    pub(super) fn take(&mut self, count: usize, vector: usize) -> Outputs<'a> {
+        fn first<'a, T>(slice: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+            slice.split_off_mut(..count.min(slice.len())).unwrap_or_default()
+        }
+        Outputs {
+            pooled: first(&mut self.pooled, count * vector),
+            attention: first(&mut self.attention, count),
+            segmentation: first(&mut self.segmentation, count),
+        }
+    }
+}
+
+/// The slices of a scan that no thread has begun.
+pub(super) struct Queue<'a>(Mutex<(std::ops::Range<usize>, Outputs<'a>)>);
+
+impl<'a> Queue<'a> {
+    pub(super) fn new(slices: std::ops::Range<usize>, out: Outputs<'a>) -> Self {
+        Self(Mutex::new((slices, out)))
+    }
+
+    /// The next few slices for one of `threads` threads, and where their results go: whole groups, and fewer near the end so that all end together.
+    pub(super) fn next(&self, threads: usize, vector: usize) -> Option<(std::ops::Range<usize>, Outputs<'a>)> {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, out) = &mut *queue;
+        let last_round = threads > 1 && left.len() <= GROUP * threads;
+        let count = if last_round { left.len().div_ceil(2 * threads) } else { GROUP.min(left.len()) };
+        let taken = left.start..left.start + count;
+        left.start = taken.end;
+        (count > 0).then(|| (taken, out.take(count, vector)))
     }
 }
 
@@ -60,25 +85,14 @@ pub(super) struct Memory<'a> {
 }
 
 impl CpuBackend {
-    /// Runs the slices `first..first + count`, a group at a time.
-    pub(super) fn run_slices(
-        &self,
-        scan: &Scan<'_>,
-        first: usize,
-        count: usize,
-        mut out: Outputs<'_>,
-        mut memory: Memory<'_>,
-    ) -> Result<()> {
-        let vector = self.slice_vector;
-        let mut done = 0;
-        while done < count {
-            let group = GROUP.min(count - done);
-            let (_, mut rest) = out.split_at(done, vector);
-            let (mut mine, _) = rest.split_at(group, vector);
-            for slot in 0..group {
+    /// Runs slices from the queue until it is empty, a group at a time.
+    pub(super) fn run_slices(&self, scan: &Scan<'_>, queue: &Queue<'_>, threads: usize, mut memory: Memory<'_>) -> Result<()> {
+        while let Some((slices, mut mine)) = queue.next(threads, self.slice_vector) {
+            let group = slices.len();
+            for (slot, slice) in slices.enumerate() {
                 scan.check()?;
                 let input = self.arena.input();
-                scan.source.write_slice(first + done + slot, &mut memory.arena[input.clone()]);
+                scan.source.write_slice(slice, &mut memory.arena[input.clone()]);
                 memory.marks.look(self.air.as_ref(), &memory.arena[input]);
                 for stage in 0..self.program.single {
                     self.run_stage(stage, slot, 1, &mut mine, &mut memory);
@@ -88,7 +102,6 @@ impl CpuBackend {
                 self.run_stage(stage, 0, group, &mut mine, &mut memory);
             }
             (0..group).for_each(|_| scan.finished());
-            done += group;
         }
         Ok(())
     }

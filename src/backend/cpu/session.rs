@@ -3,7 +3,7 @@
 use super::CpuBackend;
 use super::air::Marks;
 use super::arena::scratch_len;
-use super::planar::{Memory, Outputs, Scan};
+use super::planar::{Memory, Outputs, Queue, Scan};
 use super::sequence::Sequence;
 use crate::backend::{BackendSession, ScanMaps};
 use crate::observer::Observer;
@@ -32,8 +32,9 @@ impl<'a> CpuSession<'a> {
         Ok(Self { backend, arenas, shared: zeroed(shared)?, sequence: Sequence::default() })
     }
 
-    /// Whole rounds of slices go one to a thread; what is left over (all of a scan shorter than the threads) is shared slice by slice.
-    fn run(&mut self, scan: &Scan<'_>, out: &mut Outputs<'_>) -> Result<()> {
+    /// Whole rounds of slices are taken from a queue by every thread, so that a slower one takes fewer; what is left over (all of a scan shorter than
+    /// the threads) is shared slice by slice.
+    fn run(&mut self, scan: &Scan<'_>, mut out: Outputs<'_>) -> Result<()> {
         let backend = self.backend;
         let (slices, threads) = (scan.source.slices(), backend.threads);
         let alone = slices / threads * threads;
@@ -41,34 +42,21 @@ impl<'a> CpuSession<'a> {
             let (arena, marks) = &mut self.arenas[0];
             backend.prepare_air(slices, &mut Memory { arena, marks, shared: None });
         }
-        let (mut left, right) = out.split_at(alone, backend.slice_vector);
-        if alone > 0 {
-            spread(backend, scan, 0, alone / threads, &mut left, &mut self.arenas)?;
-        }
+        let queue = Queue::new(0..alone, out.take(alone, backend.slice_vector));
+        spread(backend, scan, &queue, &mut self.arenas)?;
         let (arena, marks) = &mut self.arenas[0];
         let memory = Memory { arena, marks, shared: (threads > 1).then_some((&mut self.shared[..], threads)) };
-        backend.run_slices(scan, alone, slices - alone, right, memory)
+        backend.run_slices(scan, &Queue::new(alone..slices, out), 1, memory)
     }
 }
 
-/// Gives `each` slices from `first` on to every arena's thread.
-fn spread(
-    backend: &CpuBackend,
-    scan: &Scan<'_>,
-    first: usize,
-    each: usize,
-    out: &mut Outputs<'_>,
-    arenas: &mut [(Buffer, Marks)],
-) -> Result<()> {
+/// Lets every arena's thread take slices from the queue.
+fn spread(backend: &CpuBackend, scan: &Scan<'_>, queue: &Queue<'_>, arenas: &mut [(Buffer, Marks)]) -> Result<()> {
     if let [(arena, marks)] = arenas {
-        let (all, _) = out.split_at(each, backend.slice_vector);
-        return backend.run_slices(scan, first, each, all, Memory { arena, marks, shared: None });
+        return backend.run_slices(scan, queue, backend.threads, Memory { arena, marks, shared: None });
     }
-    let half = arenas.len() / 2;
-    let (a0, a1) = arenas.split_at_mut(half);
-    let (mut o0, mut o1) = out.split_at(half * each, backend.slice_vector);
-    let (left, right) =
-        rayon::join(|| spread(backend, scan, first, each, &mut o0, a0), || spread(backend, scan, first + half * each, each, &mut o1, a1));
+    let (a0, a1) = arenas.split_at_mut(arenas.len() / 2);
+    let (left, right) = rayon::join(|| spread(backend, scan, queue, a0), || spread(backend, scan, queue, a1));
     left.and(right)
 }
 
@@ -97,9 +85,9 @@ impl BackendSession for CpuSession<'_> {
             backend.prepare_maps(slices, maps)?;
             (attention, segmentation) = (&mut maps.attention, &mut maps.segmentation);
         }
-        let mut out = Outputs { pooled, attention, segmentation };
+        let out = Outputs { pooled, attention, segmentation };
         let scan = Scan { source: scan, observer, done: AtomicUsize::new(0) };
-        backend.install(|| self.run(&scan, &mut out))
+        backend.install(|| self.run(&scan, out))
     }
 
     fn classify(&mut self, pooled: &[f32], logits: &mut [f32]) -> Result<()> {
