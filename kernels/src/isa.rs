@@ -17,9 +17,9 @@ pub struct Avx2(());
 pub struct Portable;
 
 impl Avx512Bf16 {
-    /// The token, where the processor has the set and the tier may be used.
+    /// The token, where the processor has the set.
     pub fn new() -> Option<Self> {
-        (BF16_PROVED && BF16.iter().all(|feature| has(feature))).then_some(Self(()))
+        BF16.iter().all(|feature| has(feature)).then_some(Self(()))
     }
 }
 
@@ -44,9 +44,6 @@ impl Avx2 {
         None
     }
 }
-
-/// Whether the kernels that multiply bf16 in pairs have passed their tests on a processor or in an emulator; until then nobody gets the tier.
-const BF16_PROVED: bool = false;
 
 /// What [`Avx512Bf16`] proves.
 const BF16: [&str; 6] = ["avx512bf16", "avx512bw", "avx512vl", "avx512f", "avx2", "fma"];
@@ -112,9 +109,6 @@ impl Isa {
 pub fn refusal(name: &str) -> Option<String> {
     if Isa::by_name(name).is_some() {
         return None;
-    }
-    if name == "avx512-bf16" && !BF16_PROVED {
-        return Some("its kernels have not yet passed their tests where the instruction is".into());
     }
     let needs: &[&str] = match name {
         "avx512-bf16" => &BF16,
