@@ -12,6 +12,10 @@ pub struct Avx512(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
+/// Proof that NEON is here; its fused multiply-add comes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neon(());
+
 /// The tier that needs nothing: arrays of f32 and `f32::mul_add`. Correct everywhere, quick where the target has FMA in its baseline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Portable;
@@ -45,6 +49,13 @@ impl Avx2 {
     }
 }
 
+impl Neon {
+    /// The token, where the processor has the set.
+    pub fn new() -> Option<Self> {
+        has("neon").then_some(Self(()))
+    }
+}
+
 /// What [`Avx512Bf16`] proves.
 const BF16: [&str; 6] = ["avx512bf16", "avx512bw", "avx512vl", "avx512f", "avx2", "fma"];
 
@@ -57,13 +68,15 @@ pub enum Isa {
     Avx512(Avx512),
     /// 8 lanes.
     Avx2(Avx2),
+    /// 8 lanes in two registers.
+    Neon(Neon),
     /// Arrays.
     Portable(Portable),
 }
 
 impl Isa {
     /// Every name there is, best first.
-    pub const NAMES: [&'static str; 4] = ["avx512-bf16", "avx512", "avx2", "portable"];
+    pub const NAMES: [&'static str; 5] = ["avx512-bf16", "avx512", "avx2", "neon", "portable"];
 
     /// The best tier of this machine.
     pub fn detect() -> Self {
@@ -81,6 +94,7 @@ impl Isa {
             "avx512-bf16" => Avx512Bf16::new().map(Self::Avx512Bf16),
             "avx512" => Avx512::new().map(Self::Avx512),
             "avx2" => Avx2::new().map(Self::Avx2),
+            "neon" => Neon::new().map(Self::Neon),
             "portable" => Some(Self::Portable(Portable)),
             _ => None,
         }
@@ -92,6 +106,7 @@ impl Isa {
             Self::Avx512Bf16(_) => "avx512-bf16",
             Self::Avx512(_) => "avx512",
             Self::Avx2(_) => "avx2",
+            Self::Neon(_) => "neon",
             Self::Portable(_) => "portable",
         }
     }
@@ -100,7 +115,7 @@ impl Isa {
     pub fn lanes(self) -> usize {
         match self {
             Self::Avx512Bf16(_) | Self::Avx512(_) => 16,
-            Self::Avx2(_) | Self::Portable(_) => 8,
+            Self::Avx2(_) | Self::Neon(_) | Self::Portable(_) => 8,
         }
     }
 }
@@ -114,10 +129,12 @@ pub fn refusal(name: &str) -> Option<String> {
         "avx512-bf16" => &BF16,
         "avx512" => &["avx512f", "avx2", "fma"],
         "avx2" => &["avx2", "fma"],
+        "neon" => &["neon"],
         _ => return Some(format!("no tier is called {name}")),
     };
-    if cfg!(not(target_arch = "x86_64")) {
-        return Some("not an x86-64 processor".into());
+    let (arch, processor) = if name == "neon" { ("aarch64", "an AArch64") } else { ("x86_64", "an x86-64") };
+    if std::env::consts::ARCH != arch {
+        return Some(format!("not {processor} processor"));
     }
     let missing: Vec<&str> = needs.iter().copied().filter(|f| !has(f)).collect();
     Some(format!("the processor or operating system lacks {}", missing.join(", ")))
@@ -136,7 +153,12 @@ fn has(feature: &str) -> bool {
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn has(feature: &str) -> bool {
+    feature == "neon" && std::arch::is_aarch64_feature_detected!("neon")
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn has(_: &str) -> bool {
     false
 }

@@ -22,16 +22,22 @@ impl fmt::Display for Choice {
 }
 
 /// Families with the tile of each tier, in the order of [`Isa::NAMES`].
-const FAMILIES: [(&str, [&str; 4]); 10] = [
-    ("1×1 fp32", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 arrays of 8"]),
+const FAMILIES: [(&str, [&str; 5]); 10] = [
+    ("1×1 fp32", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
     (
         "3×3 fp32",
-        ["Winograd F(4×4), 12×2 zmm", "Winograd F(4×4), 12×2 zmm", "Winograd F(4×4), 6×2 ymm", "Winograd F(4×4), 6×2 arrays of 8"],
+        [
+            "Winograd F(4×4), 12×2 zmm",
+            "Winograd F(4×4), 12×2 zmm",
+            "Winograd F(4×4), 6×2 ymm",
+            "Winograd F(4×4), 6×4 q",
+            "Winograd F(4×4), 6×2 arrays of 8",
+        ],
     ),
-    ("stem fp32", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 arrays of 8"]),
-    ("attention and segmentation fp32", ["12×1 zmm", "12×1 zmm", "6×2 ymm", "6×2 arrays of 8"]),
-    ("recurrence fp32", ["1×4 zmm", "1×4 zmm", "1×8 ymm", "1×8 arrays of 8"]),
-    ("1×1 bf16", ["6×4 zmm, pairs", "6×4 zmm, widened", "6×2 ymm, widened", "6×2 arrays of 8, widened"]),
+    ("stem fp32", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
+    ("attention and segmentation fp32", ["12×1 zmm", "12×1 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
+    ("recurrence fp32", ["1×4 zmm", "1×4 zmm", "1×8 ymm", "1×16 q", "1×8 arrays of 8"]),
+    ("1×1 bf16", ["6×4 zmm, pairs", "6×4 zmm, widened", "6×2 ymm, widened", "6×2 arrays of 8, widened", "6×2 arrays of 8, widened"]),
     (
         "3×3 bf16",
         [
@@ -39,19 +45,21 @@ const FAMILIES: [(&str, [&str; 4]); 10] = [
             "Winograd F(4×4), 12×2 zmm, widened",
             "Winograd F(4×4), 6×2 ymm, widened",
             "Winograd F(4×4), 6×2 arrays of 8, widened",
+            "Winograd F(4×4), 6×2 arrays of 8, widened",
         ],
     ),
-    ("1×1 int8", ["6×2 ymm", "6×2 ymm", "6×2 ymm", "6×2 arrays of 8"]),
+    ("1×1 int8", ["6×2 ymm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
     (
         "3×3 int8",
         [
             "integer Winograd F(4×4), 6×2 ymm",
             "integer Winograd F(4×4), 6×2 ymm",
             "integer Winograd F(4×4), 6×2 ymm",
+            "integer Winograd F(4×4), 6×4 q",
             "integer Winograd F(4×4), 6×2 arrays of 8",
         ],
     ),
-    ("exp, σ, tanh fp32", ["16 lanes", "16 lanes", "8 lanes", "8 lanes"]),
+    ("exp, σ, tanh fp32", ["16 lanes", "16 lanes", "8 lanes", "8 lanes", "8 lanes"]),
 ];
 
 /// What `isa` runs, family by family; tiers better than it are refused because the machine lacks them or because `isa` was asked for.

@@ -3,8 +3,8 @@
 //! Shapes: a row of `a` is a list of runs of `run_len` consecutive floats at given offsets (a 1×1 convolution has one run, a 3×3 has nine,
 //! the stem 7·channels), so that every convolution is this product without an im2col. `w` holds panels of 16 outputs (see `layout`).
 //! Tiles: rows × vectors of outputs held in registers: 6×2 ymm (12 sums, 2 weights, 1 broadcast of 16 registers); 6×4, 12×2 or 12×1 zmm
-//! (at most 24 sums, 4 weights, 1 broadcast of 32). Rows are split evenly, since a tile of 4 or 5 rows still fills the FMA pipes and one
-//! of 1 does not. Bytes: a tile of 6 rows reads k·(24 + 64) bytes for 96·k multiply-adds (AVX2), from L1 or L2.
+//! (at most 24 sums, 4 weights, 1 broadcast of 32); NEON's 6×4 q are the 6×2 of AVX2 in twice as many registers. Rows are split evenly, since
+//! a tile of 4 or 5 rows still fills the FMA pipes and one of 1 does not. Bytes: a tile of 6 rows reads k·(24 + 64) bytes for 96·k multiply-adds (AVX2), from L1 or L2.
 //! Order: each output is one chain that starts at its initial value and takes k in order; |error| ≤ γ_{K+1}·(|init| + Σ|a·w|).
 
 use super::Kernel;

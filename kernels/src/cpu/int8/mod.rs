@@ -32,6 +32,9 @@ impl Isa {
             // SAFETY: each token proves that the processor has AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16(_) | Self::Avx512(_) | Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },
+            // SAFETY: the token proves that the processor has NEON.
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => unsafe { lanes::neon::shim(kernel) },
             // SAFETY: the portable tier needs no feature.
             _ => unsafe { PortableInts::call(kernel) },
         }

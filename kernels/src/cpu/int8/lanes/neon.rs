@@ -1,0 +1,159 @@
+//! Eight sums in two q registers, or eight pairs of 16 bits as eight first and eight second numbers: the products of a pair are then two
+//! multiply-adds to the same sum (`smlal`, by an element of the row's pair), and nothing is added across lanes. A product costs as many
+//! instructions as in fp32, so what 8 bits save here is memory. `sdot` would do four times as many; it wants both factors in 8 bits, which the
+//! transformed patches of Winograd do not fit, and its intrinsic is not stable.
+
+use super::{IntLanes, Words};
+use crate::cpu::int8::IntKernel;
+use crate::cpu::lanes::neon::NeonLanes;
+use core::arch::aarch64::*;
+
+/// Eight sums; or, as bits, the first and the second numbers of eight pairs.
+#[derive(Clone, Copy)]
+pub(crate) struct NeonInts(int32x4_t, int32x4_t);
+
+/// Sixteen numbers of 16 bits.
+#[derive(Clone, Copy)]
+pub(crate) struct NeonWords(int16x8_t, int16x8_t);
+
+/// The one place where a kernel body meets NEON: everything inlined below is compiled for it.
+#[target_feature(enable = "neon")]
+#[inline(never)]
+pub(crate) fn shim<K: IntKernel>(kernel: K) {
+    kernel.run::<NeonInts>();
+}
+
+impl NeonInts {
+    #[inline(always)]
+    fn of_pairs(first: int16x8_t, second: int16x8_t) -> Self {
+        // SAFETY: as below.
+        unsafe { Self(vreinterpretq_s32_s16(first), vreinterpretq_s32_s16(second)) }
+    }
+
+    #[inline(always)]
+    fn pairs(self) -> [int16x8_t; 2] {
+        // SAFETY: as below.
+        unsafe { [vreinterpretq_s16_s32(self.0), vreinterpretq_s16_s32(self.1)] }
+    }
+}
+
+// SAFETY (all blocks below): a value of this type is only made inside `shim`, which a caller reaches with a token of NEON or from a kernel
+// that already runs on this tier, so NEON is here; loads and stores pass their caller's promise on.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl IntLanes for NeonInts {
+    const LANES: usize = 8;
+    type Floats = NeonLanes;
+    type Words = NeonWords;
+
+    #[inline(always)]
+    unsafe fn call<K: IntKernel>(kernel: K) {
+        unsafe { shim(kernel) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(src: *const i16) -> Self {
+        let int16x8x2_t(first, second) = unsafe { vld2q_s16(src) };
+        Self::of_pairs(first, second)
+    }
+
+    #[inline(always)]
+    unsafe fn splat(src: *const i16) -> Self {
+        unsafe {
+            let pair = vreinterpret_s16_s32(vdup_n_s32(src.cast::<i32>().read_unaligned()));
+            Self::of_pairs(vdupq_lane_s16::<0>(pair), vdupq_lane_s16::<1>(pair))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn code_floats(src: *const u8) -> NeonLanes {
+        unsafe {
+            let words = vmovl_u8(vld1_u8(src));
+            NeonLanes(vcvtq_f32_u32(vmovl_u16(vget_low_u16(words))), vcvtq_f32_u32(vmovl_high_u16(words)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(y: NeonLanes, dst: *mut u8) {
+        unsafe { vst1_u8(dst, vmovn_u16(vreinterpretq_u16_s16(narrow(y)))) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_wide_codes(y: NeonLanes, dst: *mut i16) {
+        unsafe { vst1q_s16(dst, narrow(y)) }
+    }
+
+    #[inline(always)]
+    fn zero() -> Self {
+        let zero = unsafe { vdupq_n_s32(0) };
+        Self(zero, zero)
+    }
+
+    #[inline(always)]
+    fn madd(self, a: Self, w: Self) -> Self {
+        let mut sums = self;
+        for (a, w) in a.pairs().into_iter().zip(w.pairs()) {
+            sums.0 = unsafe { vmlal_s16(sums.0, vget_low_s16(w), vget_low_s16(a)) };
+            sums.1 = unsafe { vmlal_high_s16(sums.1, w, a) };
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn to_floats(self) -> NeonLanes {
+        unsafe { NeonLanes(vcvtq_f32_s32(self.0), vcvtq_f32_s32(self.1)) }
+    }
+}
+
+// SAFETY (all blocks below): as above.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Words for NeonWords {
+    type Codes = uint8x16_t;
+
+    #[inline(always)]
+    unsafe fn load(src: *const i16) -> Self {
+        unsafe { Self(vld1q_s16(src), vld1q_s16(src.add(8))) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, dst: *mut i16) {
+        unsafe {
+            vst1q_s16(dst, self.0);
+            vst1q_s16(dst.add(8), self.1);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_codes(src: *const u8) -> uint8x16_t {
+        unsafe { vld1q_u8(src) }
+    }
+
+    #[inline(always)]
+    fn clamped(codes: uint8x16_t, low: uint8x16_t, high: uint8x16_t) -> Self {
+        unsafe {
+            let codes = vminq_u8(vmaxq_u8(codes, low), high);
+            Self(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(codes))), vreinterpretq_s16_u16(vmovl_high_u8(codes)))
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, b: Self) -> Self {
+        unsafe { Self(vaddq_s16(self.0, b.0), vaddq_s16(self.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        unsafe { Self(vsubq_s16(self.0, b.0), vsubq_s16(self.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn times4(self) -> Self {
+        unsafe { Self(vshlq_n_s16::<2>(self.0), vshlq_n_s16::<2>(self.1)) }
+    }
+}
+
+/// Eight floats of at most 16 bits, rounded to nearest, ties to even.
+#[inline(always)]
+fn narrow(y: NeonLanes) -> int16x8_t {
+    // SAFETY: as above.
+    unsafe { vcombine_s16(vmovn_s32(vcvtnq_s32_f32(y.0)), vmovn_s32(vcvtnq_s32_f32(y.1))) }
+}
