@@ -10,7 +10,7 @@ use radnet::model::config::{Attention, Backbone, Rnn, RnnShape};
 use radnet::preprocess::{ScanTensor, air};
 use radnet::weights::synthetic;
 use radnet::{Config, ErrorKind, Model};
-use radnet_kernels::Isa;
+use radnet_kernels::{Integers, Isa};
 use std::sync::Arc;
 
 /// Enough slices for the empty slice to be made, and one left over that two threads share.
@@ -119,17 +119,41 @@ fn tiers_threads_and_air_change_no_bit() {
             whole.pooled.iter().any(|bits| *bits != 0)
                 && whole.maps.segmentation.len() == if config.segmentation.is_empty() { 0 } else { SLICES }
         );
-        for isa in Isa::available() {
+        for (isa, level) in Isa::available().map(|isa| (isa, None)).chain(Integers::available().map(|level| (Isa::detect(), Some(level)))) {
+            let ran = level.unwrap_or(Integers::of(isa)).name();
             for (threads, copies) in [(1, true), (2, false), (2, true), (3, true)] {
-                if isa.name() == "portable" && threads != 2 {
+                if ran == "portable" && threads != 2 {
                     continue;
                 }
                 let air = copies.then(|| air(&config.input));
-                let options = CpuOptions { threads, isa: Some(isa.name().into()), air, ..int8(&model) };
-                assert!(run(&model, options, &scan) == whole, "{name}, {}, {threads} threads, copied air: {copies}", isa.name());
+                let integers = level.map(|level| level.name().into());
+                let options = CpuOptions { threads, isa: Some(isa.name().into()), integers, air, ..int8(&model) };
+                assert!(run(&model, options, &scan) == whole, "{name}, {}, {ran}, {threads} threads, copied air: {copies}", isa.name());
             }
         }
     }
+}
+
+/// Slice vectors, logits and maps on every level have the digests of AVX2 on a real processor. `tools/avx512` runs this where the processor lacks a
+/// level, and there the portable one takes too long. A change of the arithmetic changes the digests on purpose; the failure prints the new ones.
+#[test]
+fn digests_are_the_same_on_every_machine() {
+    let expected: [u64; 4] = [0x7408bf2ab788b8f2, 0x73f011f5d5774413, 0x4aa30a5f7f02357e, 0x8776bc72eb5c7bee];
+    let mut differ = false;
+    for ((name, config), expected) in configs().into_iter().zip(expected) {
+        let model = synthetic(&config, 5).unwrap();
+        let scan = scan(&model, 2);
+        for level in Integers::available().filter(|level| level.name() != "portable") {
+            let answer = run(&model, CpuOptions { integers: Some(level.name().into()), ..int8(&model) }, &scan);
+            let maps = answer.maps.attention.iter().chain(&answer.maps.segmentation).flatten().map(|x| x.to_bits());
+            let bits = answer.pooled.iter().chain(&answer.logits).copied().chain(maps);
+            let bytes = bits.flat_map(u32::to_le_bytes);
+            let digest = bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+            println!("{name} {} {digest:#018x}", level.name());
+            differ |= digest != expected;
+        }
+    }
+    assert!(!differ, "the digests above are not the committed ones");
 }
 
 /// A scan of one slice, and any other part of a scan, gives the slice vectors and maps of the whole.

@@ -132,18 +132,25 @@ pub fn refusal(name: &str) -> Option<String> {
         "neon" => &["neon"],
         _ => return Some(format!("no tier is called {name}")),
     };
-    let (arch, processor) = if name == "neon" { ("aarch64", "an AArch64") } else { ("x86_64", "an x86-64") };
+    lacking(needs)
+}
+
+/// What of these features is not here, in words.
+pub(crate) fn lacking(needs: &[&str]) -> Option<String> {
+    let (arch, processor) = if needs == ["neon"] { ("aarch64", "an AArch64") } else { ("x86_64", "an x86-64") };
     if std::env::consts::ARCH != arch {
         return Some(format!("not {processor} processor"));
     }
     let missing: Vec<&str> = needs.iter().copied().filter(|f| !has(f)).collect();
-    Some(format!("the processor or operating system lacks {}", missing.join(", ")))
+    (!missing.is_empty()).then(|| format!("the processor or operating system lacks {}", missing.join(", ")))
 }
 
 #[cfg(target_arch = "x86_64")]
 fn has(feature: &str) -> bool {
     match feature {
         "avx512bf16" => std::arch::is_x86_feature_detected!("avx512bf16"),
+        "avx512vnni" => std::arch::is_x86_feature_detected!("avx512vnni"),
+        "avxvnni" => std::arch::is_x86_feature_detected!("avxvnni"),
         "avx512bw" => std::arch::is_x86_feature_detected!("avx512bw"),
         "avx512vl" => std::arch::is_x86_feature_detected!("avx512vl"),
         "avx512f" => std::arch::is_x86_feature_detected!("avx512f"),

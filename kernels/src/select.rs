@@ -1,5 +1,6 @@
 //! Which kernels this machine runs, and why not the others: printable, for `radnet devices`.
 
+use crate::integers::{self, Integers};
 use crate::isa::{Isa, refusal};
 use std::fmt;
 
@@ -22,7 +23,7 @@ impl fmt::Display for Choice {
 }
 
 /// Families with the tile of each tier, in the order of [`Isa::NAMES`].
-const FAMILIES: [(&str, [&str; 5]); 10] = [
+const FAMILIES: [(&str, [&str; 5]); 8] = [
     ("1×1 fp32", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
     (
         "3×3 fp32",
@@ -48,33 +49,40 @@ const FAMILIES: [(&str, [&str; 5]); 10] = [
             "Winograd F(4×4), 6×2 arrays of 8, widened",
         ],
     ),
-    ("1×1 int8", ["6×2 ymm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
+    ("exp, σ, tanh fp32", ["16 lanes", "16 lanes", "8 lanes", "8 lanes", "8 lanes"]),
+];
+
+/// Families over 8-bit codes with the tile of each level, in the order of [`Integers::NAMES`].
+const INTEGERS: [(&str, [&str; 6]); 2] = [
+    ("1×1 int8", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
     (
         "3×3 int8",
         [
-            "integer Winograd F(4×4), 6×2 ymm",
+            "integer Winograd F(4×4), 8×2 zmm",
+            "integer Winograd F(4×4), 8×2 zmm",
             "integer Winograd F(4×4), 6×2 ymm",
             "integer Winograd F(4×4), 6×2 ymm",
             "integer Winograd F(4×4), 6×4 q",
             "integer Winograd F(4×4), 6×2 arrays of 8",
         ],
     ),
-    ("exp, σ, tanh fp32", ["16 lanes", "16 lanes", "8 lanes", "8 lanes", "8 lanes"]),
 ];
 
-/// What `isa` runs, family by family; tiers better than it are refused because the machine lacks them or because `isa` was asked for.
-pub fn choices(isa: Isa) -> Vec<Choice> {
-    let rank = Isa::NAMES.iter().position(|n| *n == isa.name()).unwrap_or(Isa::NAMES.len() - 1);
-    let better = || Isa::NAMES[..rank].iter();
-    let reason = |name: &str| refusal(name).unwrap_or_else(|| format!("{} was asked for", isa.name()));
-    FAMILIES
-        .iter()
-        .map(|(family, tiles)| Choice {
-            family,
-            chosen: format!("{} ({})", isa.name(), tiles[rank]),
-            refused: better().map(|name| (*name, reason(name))).collect(),
-        })
-        .collect()
+/// What `isa` and `level` run, family by family; better ones are refused because the machine lacks them or because this one was asked for.
+pub fn choices(isa: Isa, level: Integers) -> Vec<Choice> {
+    let floats = FAMILIES.iter().map(|(family, tiles)| choice(family, tiles, (isa.name(), &Isa::NAMES), refusal));
+    let integers = INTEGERS.iter().map(|(family, tiles)| choice(family, tiles, (level.name(), &Integers::NAMES), integers::refusal));
+    floats.chain(integers).collect()
+}
+
+fn choice(family: &'static str, tiles: &[&str], (name, names): (&str, &[&'static str]), refusal: fn(&str) -> Option<String>) -> Choice {
+    let rank = names.iter().position(|n| *n == name).unwrap_or(names.len() - 1);
+    let reason = |better: &str| refusal(better).unwrap_or_else(|| format!("{name} was asked for"));
+    Choice {
+        family,
+        chosen: format!("{name} ({})", tiles[rank]),
+        refused: names[..rank].iter().map(|better| (*better, reason(better))).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -84,11 +92,15 @@ mod tests {
     /// Every better tier is refused with a reason, in every family, and the line names what runs.
     #[test]
     fn refusals_have_reasons() {
-        for (rank, isa) in Isa::NAMES.iter().enumerate().filter_map(|(i, n)| Some((i, Isa::by_name(n)?))) {
-            for choice in choices(isa) {
-                assert_eq!(choice.refused.len(), rank);
-                assert!(choice.refused.iter().all(|(_, reason)| !reason.is_empty()));
-                assert!(choice.to_string().contains(isa.name()));
+        for isa in Isa::available() {
+            for level in Integers::available() {
+                for choice in choices(isa, level) {
+                    let (name, names) =
+                        if choice.family.ends_with("int8") { (level.name(), &Integers::NAMES[..]) } else { (isa.name(), &Isa::NAMES[..]) };
+                    assert_eq!(names.get(choice.refused.len()), Some(&name));
+                    assert!(choice.refused.iter().all(|(_, reason)| !reason.is_empty()));
+                    assert!(choice.to_string().contains(name));
+                }
             }
         }
     }

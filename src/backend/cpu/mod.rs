@@ -27,7 +27,7 @@ use crate::weights::Weights;
 use crate::{Error, ErrorKind, Result};
 use arena::ArenaPlan;
 use program::{Element, Op, Program};
-use radnet_kernels::Isa;
+use radnet_kernels::{Integers, Isa, integers};
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::Store;
@@ -50,6 +50,8 @@ pub struct CpuOptions {
     pub pool: Option<Arc<rayon::ThreadPool>>,
     /// A tier by name instead of the best one.
     pub isa: Option<String>,
+    /// A level of integer arithmetic by name instead of the one that goes with the tier.
+    pub integers: Option<String>,
     /// x of every channel where a slice shows air alone ([`crate::preprocess::air`]): what sees nothing else is then copied from an empty
     /// slice, for scans of several slices. Without it everything is computed. No bit of a result depends on it.
     pub air: Option<Vec<f32>>,
@@ -66,6 +68,7 @@ pub struct CpuOptions {
 /// A network on the processor.
 pub struct CpuBackend {
     isa: Isa,
+    integers: Integers,
     threads: usize,
     pool: Option<Arc<rayon::ThreadPool>>,
     program: Program,
@@ -93,6 +96,14 @@ impl CpuBackend {
                 Error::new(ErrorKind::Device, format!("the tier {name} cannot run: {reason}"))
             })?,
         };
+        let integers = match (&options.integers, &options.isa) {
+            (None, None) => Integers::detect(),
+            (None, Some(_)) => Integers::of(isa),
+            (Some(name), _) => Integers::by_name(name).ok_or_else(|| {
+                let reason = integers::refusal(name).unwrap_or_default();
+                Error::new(ErrorKind::Device, format!("the level {name} cannot run: {reason}"))
+            })?,
+        };
         let pool = match (options.pool, options.threads) {
             (Some(pool), _) => Some(pool),
             (None, 0 | 1) => None,
@@ -101,7 +112,7 @@ impl CpuBackend {
         let quantisation = options.quantisation.as_ref();
         quantisation.map_or(Ok(()), |q| q.check(network))?;
         let element = match (quantisation, options.bf16) {
-            (Some(_), _) => Element::Codes,
+            (Some(_), _) => Element::Codes(integers),
             (None, true) => Element::Bf16,
             (None, false) => Element::F32,
         };
@@ -109,7 +120,7 @@ impl CpuBackend {
         let kind = match quantisation {
             None if options.bf16 => format!("{}-bf16", isa.name()),
             None => isa.name().to_owned(),
-            Some(ranges) => format!("{}-int8-{:016x}", isa.name(), int8::fingerprint(ranges)),
+            Some(ranges) => format!("{}-{}-int8-{:016x}", isa.name(), integers.name(), int8::fingerprint(ranges)),
         };
         let pack = |packed: &mut [f32]| pack::pack(&program, network, weights, quantisation, packed);
         let load = || Store::new(program.packed_len, options.cache.as_ref(), &kind, pack);
@@ -119,6 +130,7 @@ impl CpuBackend {
         };
         Ok(Self {
             isa,
+            integers,
             threads: pool.as_ref().map_or(1, |p| p.current_num_threads()),
             arena: ArenaPlan::new(&program),
             clocks: options.measure.then(|| stages::Clocks::new(&program)),

@@ -102,8 +102,10 @@ fn pack_stage(
             }
         }
         (Op::DenseCodes { shape, channels, places }, Step::DenseLayer { layer, .. }) => {
-            let (w, Some(ranges)) = (&weights.blocks[stage.block].layers[layer - 1], ranges) else { return Ok(()) };
-            int8::pack_dense(&mut into, (shape, *channels), places, &DenseCodes::new(w, eps, ranges, layer - 1))?;
+            let (w, Some(ranges), Element::Codes(level)) = (&weights.blocks[stage.block].layers[layer - 1], ranges, element) else {
+                return Ok(());
+            };
+            int8::pack_dense(&mut into, level, (shape, *channels), places, &DenseCodes::new(w, eps, ranges, layer - 1))?;
         }
         (Op::TransitionCodes { shape, channels, places }, _) => {
             let (Some(w), Some(from)) = (&weights.blocks[stage.block].transition, ranges) else { return Ok(()) };

@@ -3,6 +3,7 @@
 use super::{bf16, int8};
 use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
+use radnet_kernels::Integers;
 use radnet_kernels::cpu::attention::{AttentionShape, Weighting};
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::layout::{matrix_len, pad, unaliased};
@@ -122,8 +123,8 @@ pub(super) enum Element {
     F32,
     /// bf16.
     Bf16,
-    /// Codes of 8 bits.
-    Codes,
+    /// Codes of 8 bits, and what multiplies them.
+    Codes(Integers),
 }
 
 impl Element {
@@ -132,7 +133,7 @@ impl Element {
         match self {
             Self::F32 => "fp32",
             Self::Bf16 => "bf16",
-            Self::Codes => "int8",
+            Self::Codes(_) => "int8",
         }
     }
 
@@ -141,7 +142,7 @@ impl Element {
         match self {
             Self::F32 => 1,
             Self::Bf16 => 2,
-            Self::Codes => 4,
+            Self::Codes(_) => 4,
         }
     }
 }
@@ -183,17 +184,16 @@ impl Program {
     pub(super) fn new(network: &Network, element: Element) -> Self {
         let blocks = Channels::of_blocks(network);
         let slabs = block_slabs(network, &blocks, element);
-        let stage = match element {
-            Element::F32 => stage,
-            Element::Bf16 => bf16::stage,
-            Element::Codes => int8::stage,
-        };
         let mut places = Places(0);
         let mut stages = Vec::new();
         let mut heads = 0;
         for step in &network.steps {
             let start = places.0;
-            let (name, block, op) = stage(step, &blocks, &slabs, &mut places, &mut heads);
+            let (name, block, op) = match element {
+                Element::F32 => stage(step, &blocks, &slabs, &mut places, &mut heads),
+                Element::Bf16 => bf16::stage(step, &blocks, &slabs, &mut places, &mut heads),
+                Element::Codes(level) => int8::stage(level, step, (&blocks, &slabs), &mut places, &mut heads),
+            };
             stages.push(Stage { name, block, op, packed: start..places.0 });
         }
         let is_planar = |s: &Stage| !matches!(s.op, Op::Recurrent { .. } | Op::Classifier { .. });

@@ -1,5 +1,6 @@
 //! The instruction-set tiers that this build knows, and what stands against each on this machine.
 
+use radnet_kernels::Integers;
 use radnet_kernels::isa::{Isa, refusal};
 use radnet_kernels::select;
 
@@ -17,7 +18,12 @@ pub fn tiers() -> Vec<Tier> {
     Isa::NAMES.into_iter().map(|name| Tier { name, refusal: refusal(name) }).collect()
 }
 
-/// The kernels that the tier of that name runs, a line each, with the reason against every better one; empty for a tier that cannot run.
-pub fn kernels(tier: &str) -> Vec<String> {
-    Isa::by_name(tier).map_or_else(Vec::new, |isa| select::choices(isa).iter().map(ToString::to_string).collect())
+/// The kernels that the tier of that name runs, or without a name this machine, a line each, with the reason against every better one; empty for a
+/// tier that cannot run.
+pub fn kernels(tier: Option<&str>) -> Vec<String> {
+    let chosen = match tier {
+        Some(name) => Isa::by_name(name).map(|isa| (isa, Integers::of(isa))),
+        None => Some((Isa::detect(), Integers::detect())),
+    };
+    chosen.map_or_else(Vec::new, |(isa, level)| select::choices(isa, level).iter().map(ToString::to_string).collect())
 }

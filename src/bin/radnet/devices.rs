@@ -74,7 +74,7 @@ fn show(arguments: DevicesArguments, environment: &Environment, output: &mut Out
 impl Document {
     fn new(environment: &Environment) -> Result<Self> {
         let isa = tiers(environment.isa.as_deref())?;
-        let kernels = isa.iter().find(|t| t.used).map_or_else(Vec::new, |t| cpu::kernels(t.name));
+        let kernels = cpu::kernels(environment.isa.as_deref());
         Ok(Self {
             schema: "radnet-devices/1",
             version: env!("CARGO_PKG_VERSION"),

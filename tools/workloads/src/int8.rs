@@ -3,15 +3,17 @@
 use super::fp32::{layers, products, transitions, windows};
 use super::numbers::{activations, bytes};
 use super::{Set, Workload};
-use radnet_kernels::Isa;
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::int8::convert::{ConvertShape, quantise};
-use radnet_kernels::cpu::int8::dense::{DenseWeights, conv2_len, dense_layer, pack_direct, pack_winograd, scratch_len, winograd};
+use radnet_kernels::cpu::int8::dense::{
+    DenseWeights, conv1_len, conv2_len, dense_layer, pack_conv1, pack_direct, pack_winograd, scratch_len, winograd,
+};
 use radnet_kernels::cpu::int8::gemm::{Product, product};
 use radnet_kernels::cpu::int8::layout::{CODES, codes_mut, floats_of_codes, matrix_len, pack_matrix};
 use radnet_kernels::cpu::int8::transition::{self, POOLED, TransitionWeights};
 use radnet_kernels::cpu::layout::pad;
 use radnet_kernels::cpu::transition::TransitionShape;
+use radnet_kernels::{Integers, Isa};
 
 pub(crate) fn all(set: Set) -> Vec<Workload> {
     let mut all: Vec<Workload> = products(set).iter().map(of_sums).collect();
@@ -24,11 +26,16 @@ pub(crate) fn all(set: Set) -> Vec<Workload> {
     all
 }
 
-/// A packed matrix \[n, k\] of weights in [−127, 127].
+/// Weights in [−127, 127].
+fn small(count: usize) -> Vec<i8> {
+    bytes(count).into_iter().map(|byte| (i16::from(byte) - 128).max(-127) as i8).collect()
+}
+
+/// A packed matrix \[n, k\] of them.
 fn matrix(k: usize, n: usize, activation: i64) -> Vec<i16> {
-    let weights = bytes(n * k);
+    let weights = small(n * k);
     let mut packed = vec![0; matrix_len(k, n)];
-    let fits = pack_matrix(&mut packed, k, n, activation, |o, i| (i16::from(weights[o * k + i]) - 128).max(-127) as i8);
+    let fits = pack_matrix(&mut packed, k, n, activation, |o, i| weights[o * k + i]);
     assert!(fits, "{n} sums of {k}");
     packed
 }
@@ -36,7 +43,8 @@ fn matrix(k: usize, n: usize, activation: i64) -> Vec<i16> {
 fn of_sums(&[rows, n, k]: &[usize; 3]) -> Workload {
     let a: Vec<i16> = bytes(rows * k).into_iter().map(i16::from).collect();
     let weights = matrix(k, n, CODES);
-    let body = move |isa: Isa, dst: &mut [f32]| product(isa, &Product { rows, k, n, a: &a, a_stride: k, weights: &weights }, dst);
+    let body =
+        move |isa: Isa, dst: &mut [f32]| product(Integers::of(isa), &Product { rows, k, n, a: &a, a_stride: k, weights: &weights }, dst);
     Workload::new("1×1 int8", format!("{rows}×{n}×{k}"), (rows * n * k) as u64, vec![0.0; rows * pad(n)], body)
 }
 
@@ -53,7 +61,13 @@ fn layer(&[images, side, k]: &[usize; 3]) -> Workload {
 
 fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
     let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
-    let conv1 = matrix(k, mid, CODES);
+    let (weights, levels) = (small(mid * k), Integers::available());
+    let pack = |level| {
+        let mut packed = vec![0; conv1_len(level, &shape)];
+        assert!(pack_conv1(level, &shape, &mut packed, |o, i| weights[o * k + i]));
+        (level, packed)
+    };
+    let conv1: Vec<(Integers, Vec<u8>)> = levels.map(pack).collect();
     let taps = bytes(growth * mid * 9);
     let tap = move |o: usize, i: usize| -> [i8; 9] { std::array::from_fn(|t| (taps[(o * mid + i) * 9 + t] >> 1) as i8 - 63) };
     let mut conv2 = vec![0; conv2_len(&shape)];
@@ -71,17 +85,18 @@ fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
     let slab = bytes(shape.images * shape.height * shape.width * shape.slab_stride);
     let output = as_floats(&slab);
     let body = move |isa: Isa, slab: &mut [f32]| {
+        let level = Integers::of(isa);
         let weights = DenseWeights {
             low: &low,
             high: &high,
-            conv1: &conv1,
+            conv1: conv1.iter().find(|(of, _)| *of == level).map_or(&[], |(_, packed)| packed),
             scale1: &scale1,
             offset1: &offset1,
             conv2: &conv2,
             scale2: &scale2,
             offset2: &offset2,
         };
-        dense_layer(isa, &shape, &weights, None, codes_mut(slab), &mut scratch, 1);
+        dense_layer(level, &shape, &weights, None, codes_mut(slab), &mut scratch, 1);
     };
     Workload::new(family, name, shape.flop() / 2, output, body)
 }
@@ -94,7 +109,7 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
     let (src, mut scratch) = (bytes(side * side * k), vec![0.0; transition::scratch_len(&shape)]);
     let body = move |isa: Isa, dst: &mut [f32]| {
         let weights = TransitionWeights { low: &low, high: &high, conv: &conv, scale: &scale, offset: &offset };
-        transition::transition(isa, &shape, &weights, (&src, None), codes_mut(dst), &mut scratch, 1);
+        transition::transition(Integers::of(isa), &shape, &weights, (&src, None), codes_mut(dst), &mut scratch, 1);
     };
     let output = vec![0.0; floats_of_codes((side / 2) * (side / 2) * n)];
     Workload::new("transition int8", format!("{side}×{side}×{k}"), shape.flop() / 2, output, body)
@@ -104,7 +119,7 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
 fn converted(side: usize) -> Workload {
     let shape = ConvertShape { height: side, width: side, channels: 64, floats_stride: 64, codes_stride: 64 };
     let (floats, scale, offset) = (activations(side * side * 64), vec![100.0; 64], vec![128.0; 64]);
-    let body = move |isa: Isa, dst: &mut [f32]| quantise(isa, &shape, (&scale, &offset), (&floats, None), codes_mut(dst));
+    let body = move |isa: Isa, dst: &mut [f32]| quantise(Integers::of(isa), &shape, (&scale, &offset), (&floats, None), codes_mut(dst));
     let output = vec![0.0; floats_of_codes(side * side * 64)];
     Workload::new("quantise int8", format!("{side}×{side}×64"), (side * side * 64) as u64, output, body)
 }

@@ -6,7 +6,7 @@ use super::lanes::IntLanes;
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::PANEL;
 use crate::cpu::spans::Span;
-use crate::isa::Isa;
+use crate::integers::Integers;
 
 /// Rows of pixels and how they lie; channels are padded to 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl ConvertShape {
 /// # Panics
 /// When a slice is too short.
 pub fn quantise(
-    isa: Isa,
+    level: Integers,
     shape: &ConvertShape,
     (scale, offset): (&[f32], &[f32]),
     (src, spans): (&[f32], Option<&[Span]>),
@@ -46,7 +46,7 @@ pub fn quantise(
     shape.check(src.len(), dst.len(), [scale, offset]);
     assert!(spans.is_none_or(|s| s.len() == shape.height && s.iter().all(|s| s.end <= shape.width)));
     let requantise = Requantise { scale: scale.as_ptr(), offset: offset.as_ptr() };
-    isa.run_codes(Quantise { shape, requantise, src, spans, dst });
+    level.run(Quantise { shape, requantise, src, spans, dst });
 }
 
 struct Quantise<'a> {
@@ -81,9 +81,9 @@ impl IntKernel for Quantise<'_> {
 ///
 /// # Panics
 /// When a slice is too short.
-pub fn restore(isa: Isa, shape: &ConvertShape, (step, low): (&[f32], &[f32]), src: &[u8], dst: &mut [f32]) {
+pub fn restore(level: Integers, shape: &ConvertShape, (step, low): (&[f32], &[f32]), src: &[u8], dst: &mut [f32]) {
     shape.check(dst.len(), src.len(), [step, low]);
-    isa.run_codes(Restore { shape, step, low, src, dst });
+    level.run(Restore { shape, step, low, src, dst });
 }
 
 struct Restore<'a> {
@@ -116,7 +116,7 @@ mod tests {
     use super::super::test_numbers::Numbers;
     use super::*;
 
-    /// Ties, both ends, infinities and constant channels on every tier; what lies outside the spans stays.
+    /// Ties, both ends, infinities and constant channels on every level; what lies outside the spans stays.
     #[test]
     fn rounding_and_saturation_are_those_of_the_definition() {
         let shape = ConvertShape { height: 3, width: 5, channels: 48, floats_stride: 48, codes_stride: 64 };
@@ -127,21 +127,21 @@ mod tests {
         let scale: Vec<f32> = (0..48).map(|c| [1.0, 0.75, 0.0][c % 3]).collect();
         let offset: Vec<f32> = (0..48).map(|c| [0.0, 0.1, 7.0][c % 3]).collect();
         let spans = [Span { start: 1, end: 4 }, Span::default(), Span { start: 0, end: 5 }];
-        for isa in Isa::available() {
+        for level in Integers::available() {
             let mut codes = vec![77; 15 * 64];
-            quantise(isa, &shape, (&scale, &offset), (&src, Some(&spans)), &mut codes);
+            quantise(level, &shape, (&scale, &offset), (&src, Some(&spans)), &mut codes);
             for (i, code) in codes.iter().enumerate() {
                 let (pixel, c) = (i / 64, i % 64);
                 let inside = c < 48 && spans[pixel / 5].columns().contains(&(pixel % 5));
                 let y = if inside { src[pixel * 48 + c].mul_add(scale[c], offset[c]) } else { 77.0 };
                 let expected = if y > 0.0 { y.min(255.0).round_ties_even() as u8 } else { 0 };
-                assert_eq!(*code, expected, "{} {pixel} {c} {y}", isa.name());
+                assert_eq!(*code, expected, "{} {pixel} {c} {y}", level.name());
             }
             let mut back = vec![f32::NAN; 15 * 48];
-            restore(isa, &shape, (&scale, &offset), &codes, &mut back);
+            restore(level, &shape, (&scale, &offset), &codes, &mut back);
             for (i, x) in back.iter().enumerate() {
                 let (pixel, c) = (i / 48, i % 48);
-                assert_eq!(*x, f32::from(codes[pixel * 64 + c]).mul_add(scale[c], offset[c]), "{}", isa.name());
+                assert_eq!(*x, f32::from(codes[pixel * 64 + c]).mul_add(scale[c], offset[c]), "{}", level.name());
             }
         }
     }

@@ -1,14 +1,19 @@
 //! One dense layer over codes: norm1·ReLU·1×1 → norm2·ReLU·3×3, whose new channels are appended as codes to the block's slab.
 //!
 //! Layouts: the slab is \[image\]\[y\]\[x\]\[slab_stride\] codes, channels padded to 16; the layer reads channels 0..in_channels and writes
-//! in_channels..in_channels + growth. norm1 and its ReLU are a clamp of codes while pixels are packed (`prologue`), norm2 is part of
-//! conv1 and its ReLU the saturation of the mid codes, which exist only as a ring of rows with a zero border, widened to 16 bits.
+//! in_channels..in_channels + growth. norm1 and its ReLU are a clamp of codes while pixels are packed (`prologue`), as bytes where the level
+//! multiplies those, else widened to 16 bits. norm2 is part of conv1 and its ReLU the saturation of the mid codes, which exist only as a ring
+//! of rows with a zero border, widened to 16 bits.
 //! The work is cut as in fp32 (`strips`). The 3×3 goes by an integer Winograd F(4×4) or directly, which the shape alone decides.
+
+mod pack;
+
+pub use pack::{conv1_len, conv2_len, pack_conv1, pack_direct, pack_winograd};
 
 use super::IntKernel;
 use super::gemm::{IntGemm, Out, Requantise, Rows};
 use super::lanes::IntLanes;
-use super::layout::{self, CODES, matrix_len, panel_len, unaliased};
+use super::layout::{Group, Pairs, Quads, matrix_len, panel_len, panel_len_of, unaliased};
 use super::prologue::{Bounds, Clamp};
 use super::winograd::{self, InputTransform, OutputTransform, PATCH, POINTS, TILE};
 use crate::cpu::dense::DenseShape;
@@ -16,7 +21,7 @@ use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
 use crate::cpu::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
-use crate::isa::Isa;
+use crate::integers::Integers;
 use crate::parallel::{self, SharedMut};
 
 /// Bytes of packed pixels in one block of the 1×1.
@@ -32,8 +37,8 @@ pub struct DenseWeights<'a> {
     pub low: &'a [u8],
     /// norm1 and its ReLU: the code of its zero where its scale is negative, else 255.
     pub high: &'a [u8],
-    /// conv1 with both norms' scales, by [`layout::pack_matrix`].
-    pub conv1: &'a [i16],
+    /// conv1 with both norms' scales, by [`pack_conv1`] for the level that runs.
+    pub conv1: &'a [u8],
     /// From sums to mid codes.
     pub scale1: &'a [f32],
     /// See `scale1`.
@@ -52,30 +57,6 @@ pub fn winograd(shape: &DenseShape) -> bool {
     (64..=MOST_WINOGRAD).contains(&shape.mid) && shape.height * shape.width * 9 >= 2 * tiles * POINTS * 3 / 4
 }
 
-/// Numbers of the packed conv2.
-pub fn conv2_len(shape: &DenseShape) -> usize {
-    if winograd(shape) { winograd::weights_len(shape.mid, shape.growth) } else { matrix_len(9 * shape.mid, shape.growth) }
-}
-
-/// Packs conv2 where [`winograd`] says so, from the nine taps of each (output, input), zero for padded ones; `steps` receives what a unit of
-/// each output's sums stands for.
-///
-/// # Panics
-/// When `dst` is not [`conv2_len`] long, `steps` is shorter than the growth, or a weight is not finite.
-pub fn pack_winograd(shape: &DenseShape, dst: &mut [i16], steps: &mut [f64], weight: impl Fn(usize, usize) -> [f64; 9]) {
-    winograd::pack_weights(dst, steps, shape.mid, shape.growth, weight);
-}
-
-/// Packs conv2 where [`winograd`] does not say so, from the nine integers of each (output, input), zero for padded ones; false as
-/// [`layout::pack_matrix`].
-///
-/// # Panics
-/// When `dst` is not [`conv2_len`] long.
-#[must_use]
-pub fn pack_direct(shape: &DenseShape, dst: &mut [i16], weight: impl Fn(usize, usize) -> [i8; 9]) -> bool {
-    layout::pack_matrix(dst, 9 * shape.mid, shape.growth, CODES, |o, k| weight(o, k % shape.mid)[k / shape.mid])
-}
-
 /// Floats that one worker of `workers` needs.
 pub fn scratch_len(shape: &DenseShape, workers: usize) -> usize {
     Parts::of(shape, &Grid::new(shape, unaliased(shape.mid), workers)).total
@@ -87,7 +68,7 @@ pub fn scratch_len(shape: &DenseShape, workers: usize) -> usize {
 /// # Panics
 /// When a slice is too short for the shape.
 pub fn dense_layer(
-    isa: Isa,
+    level: Integers,
     shape: &DenseShape,
     weights: &DenseWeights<'_>,
     tiles: Option<&[Span]>,
@@ -99,7 +80,7 @@ pub fn dense_layer(
     if pixels == 0 {
         return;
     }
-    check(shape, weights, slab.len());
+    check(level, shape, weights, slab.len());
     let grid = Grid::new(shape, unaliased(shape.mid), workers);
     assert!(tiles.is_none_or(|t| shape.images == 1 && t.len() == grid.tile_rows && t.iter().all(|s| s.end <= grid.tile_columns)));
     let parts = Parts::of(shape, &grid);
@@ -111,18 +92,18 @@ pub fn dense_layer(
         if strips.is_empty() {
             return;
         }
-        isa.run_codes(Worker { shape, weights, tiles, parts, strips, slab, scratch: scratch.as_mut_ptr() });
+        level.run(Worker { shape, weights, tiles, parts, strips, slab, scratch: scratch.as_mut_ptr() });
     });
 }
 
-fn check(shape: &DenseShape, weights: &DenseWeights<'_>, slab: usize) {
+fn check(level: Integers, shape: &DenseShape, weights: &DenseWeights<'_>, slab: usize) {
     let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
     assert!([k, mid, growth, shape.slab_stride].iter().all(|c| c.is_multiple_of(PANEL) && *c > 0));
     assert!(shape.slab_stride >= k + growth && slab >= shape.images * shape.height * shape.width * shape.slab_stride);
     assert!(weights.low.len() >= k && weights.high.len() >= k);
     assert!(weights.scale1.len() >= mid && weights.offset1.len() >= mid);
     assert!(weights.scale2.len() >= growth && weights.offset2.len() >= growth);
-    assert!(weights.conv1.len() >= matrix_len(k, mid) && weights.conv2.len() >= conv2_len(shape));
+    assert!(weights.conv1.len() >= conv1_len(level, shape) && weights.conv2.len() >= conv2_len(shape));
 }
 
 /// Where the pieces of a worker's scratch lie, in floats.
@@ -179,7 +160,11 @@ impl IntKernel for Worker<'_> {
             }
             // SAFETY: `dense_layer` checked every length against the shape; strips write rows of their own.
             unsafe {
-                self.mid_rows::<V>(strip, fresh);
+                if V::QUADS {
+                    self.mid_rows::<V, Quads>(strip, fresh)
+                } else {
+                    self.mid_rows::<V, Pairs>(strip, fresh)
+                }
                 if winograd(self.shape) { self.winograd::<V>(strip) } else { self.direct::<V>(strip) }
             }
             fresh = false;
@@ -197,32 +182,32 @@ impl Worker<'_> {
 
     /// Makes the mid rows of a strip that the ring does not hold yet.
     #[inline(always)]
-    unsafe fn mid_rows<V: IntLanes>(&self, strip: Strip, fresh: bool) {
+    unsafe fn mid_rows<V: IntLanes, G: Group>(&self, strip: Strip, fresh: bool) {
         // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`; no block is larger than the scratch has
         // room for.
         unsafe {
             for row in self.tiles.borders(strip, fresh) {
                 self.mid().add(row).write_bytes(0, self.tiles.grid.mid_row);
             }
-            let pack = |pixel, filled, count| self.pack::<V>(strip.image, pixel, filled, count);
-            self.tiles.in_blocks(strip, fresh, self.parts.block_pixels, pack, |places| self.pointwise::<V>(places));
+            let pack = |pixel, filled, count| self.pack::<V, G>(strip.image, pixel, filled, count);
+            self.tiles.in_blocks(strip, fresh, self.parts.block_pixels, pack, |places| self.pointwise::<V, G>(places));
         }
     }
 
     /// Prologue of `count` pixels, counted from the first one of image `image` (and on into later ones), to place `filled` of the block.
     #[inline(always)]
-    unsafe fn pack<V: IntLanes>(&self, image: usize, pixel: usize, filled: usize, count: usize) {
+    unsafe fn pack<V: IntLanes, G: Group>(&self, image: usize, pixel: usize, filled: usize, count: usize) {
         let shape = self.shape;
         let area = shape.height * shape.width;
         // SAFETY: the pixels exist, and the block has room for them.
         unsafe {
-            V::call(Clamp {
+            V::call(Clamp::<G> {
                 rows: count,
                 channels: shape.in_channels,
                 src: self.slab.at((image * area + pixel) * shape.slab_stride),
                 src_stride: shape.slab_stride,
                 bounds: Bounds { low: self.weights.low.as_ptr(), high: self.weights.high.as_ptr() },
-                dst: self.scratch.cast::<i16>().add(filled * self.parts.packed_stride),
+                dst: self.scratch.cast::<G::Activation>().add(filled * self.parts.packed_stride),
                 dst_stride: self.parts.packed_stride,
             });
         }
@@ -230,19 +215,19 @@ impl Worker<'_> {
 
     /// The 1×1 of a packed block, to `rows` of the ring.
     #[inline(always)]
-    unsafe fn pointwise<V: IntLanes>(&self, rows: &[usize]) {
+    unsafe fn pointwise<V: IntLanes, G: Group>(&self, rows: &[usize]) {
         let (shape, weights) = (self.shape, self.weights);
         let requantise = Requantise { scale: weights.scale1.as_ptr(), offset: weights.offset1.as_ptr() };
         // SAFETY: the block is packed, and `rows` name pixels of the ring.
         unsafe {
-            V::call(IntGemm {
+            V::call(IntGemm::<G> {
                 rows: rows.len(),
                 a: self.scratch.cast(),
                 a_rows: Rows::Stride(self.parts.packed_stride),
                 runs: &[0],
                 run_len: shape.in_channels,
-                w: weights.conv1.as_ptr(),
-                panel_len: panel_len(shape.in_channels),
+                w: weights.conv1.as_ptr().cast(),
+                panel_len: panel_len_of::<G>(shape.in_channels),
                 panels: shape.mid / PANEL,
                 out: Out::Wide(requantise, self.mid()),
                 out_rows: Rows::Table(rows),
@@ -297,7 +282,7 @@ impl Worker<'_> {
         for point in 0..POINTS {
             // SAFETY: V and M have room for the chunk, and conv2 holds a matrix for each point.
             unsafe {
-                V::call(IntGemm {
+                V::call(IntGemm::<Pairs> {
                     rows: tiles,
                     a: self.scratch.add(parts.v).cast::<i16>().add(point * parts.v_plane),
                     a_rows: Rows::Stride(shape.mid),
@@ -357,7 +342,7 @@ impl Worker<'_> {
                 // SAFETY: the three mid rows are in the ring with their borders, and the row of outputs lies inside the map.
                 unsafe {
                     let dst = self.slab.at(pixel * shape.slab_stride + shape.in_channels);
-                    V::call(IntGemm {
+                    V::call(IntGemm::<Pairs> {
                         rows: last - first,
                         a: self.mid(),
                         a_rows: Rows::Stride(grid.mid_stride),

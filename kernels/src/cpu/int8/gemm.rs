@@ -1,17 +1,20 @@
-//! The one inner product of the integer kernels: `sum[r, o] = Σ_k a[r, k] · w[o, k]`, an outer-product micro-kernel over panels of pairs.
+//! The one inner product of the integer kernels: `sum[r, o] = Σ_k a[r, k] · w[o, k]`, an outer-product micro-kernel over panels of groups.
 //!
-//! Shapes: a row of `a` is a list of runs of `run_len` consecutive numbers of 16 bits, an even count, at given offsets; `w` holds panels of 16
-//! outputs (see `layout`). Tiles: rows × vectors of sums: 6×2 ymm (12 sums, 2 weights, 1 pair, 1 product of 16 registers). A step of two k is one multiply and one add a vector, and the multipliers are busy
-//! throughout: twice the rate of fused multiply-adds. Bytes: a tile of 6 rows reads k·(12 + 32) bytes for 96·k products.
+//! Shapes: a row of `a` is a list of runs of `run_len` consecutive numbers, whole groups, at given offsets; `w` holds panels of 16
+//! outputs (see `layout`). Tiles: rows × vectors of sums: 6×2 ymm (12 sums, 2 weights, 1 pair, 1 product of 16 registers); 6×4, 8×2 or 8×1 zmm (at
+//! most 24 sums, 4 weights, 1 pair, 1 product of 32), not higher, since the rows' addresses take the other registers. A step of two k, or of four
+//! where codes are multiplied as bytes, is one multiply and one add a vector, or both in one instruction, and the multipliers are busy
+//! throughout: twice, or four times, the rate of fused multiply-adds.
+//! Bytes: a tile of 6 rows reads k·(12 + 32) bytes for 96·k products (ymm).
 //! Order: none matters, sums are exact.
 
 use super::IntKernel;
 use super::lanes::IntLanes;
-use super::layout::{matrix_len, panel_len};
+use super::layout::{Group, Pairs, matrix_len, panel_len};
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::{PANEL, pad};
 use crate::cpu::part;
-use crate::isa::Isa;
+use crate::integers::Integers;
 
 /// Where row r of an operand starts, in its numbers.
 #[derive(Clone, Copy)]
@@ -65,47 +68,68 @@ pub(crate) enum Out {
 
 /// The product; the pointers cover everything that rows, runs and panels name.
 #[derive(Clone, Copy)]
-pub(crate) struct IntGemm<'a> {
+pub(crate) struct IntGemm<'a, G: Group> {
     pub(crate) rows: usize,
-    pub(crate) a: *const i16,
+    pub(crate) a: *const G::Activation,
     pub(crate) a_rows: Rows<'a>,
     pub(crate) runs: &'a [usize],
     pub(crate) run_len: usize,
-    pub(crate) w: *const i16,
+    pub(crate) w: *const G::Weight,
     pub(crate) panel_len: usize,
     pub(crate) panels: usize,
     pub(crate) out: Out,
     pub(crate) out_rows: Rows<'a>,
 }
 
-impl IntKernel for IntGemm<'_> {
+impl<G: Group> IntKernel for IntGemm<'_, G> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
-        for panel in 0..self.panels {
-            let tiles = self.rows.div_ceil(6);
-            for t in 0..tiles {
-                let range = part(self.rows, tiles, t);
-                let row = range.start;
-                // SAFETY: the rows and the panel exist, by the contract of the struct.
-                unsafe {
-                    match range.len() {
-                        1 => tile::<V, 1, 2>(&self, row, panel),
-                        2 => tile::<V, 2, 2>(&self, row, panel),
-                        3 => tile::<V, 3, 2>(&self, row, panel),
-                        4 => tile::<V, 4, 2>(&self, row, panel),
-                        5 => tile::<V, 5, 2>(&self, row, panel),
-                        6 => tile::<V, 6, 2>(&self, row, panel),
-                        _ => {}
-                    }
-                }
+        let mut panel = 0;
+        while panel < self.panels {
+            // SAFETY: as many panels are left as are taken, by the contract of the struct.
+            unsafe {
+                panel += match (V::LANES, self.panels - panel) {
+                    (16, 4..) => columns::<V, G, 4, 6, 4>(&self, panel),
+                    (16, 2..) => columns::<V, G, 2, 8, 2>(&self, panel),
+                    (16, _) => columns::<V, G, 1, 8, 1>(&self, panel),
+                    _ => columns::<V, G, 2, 6, 1>(&self, panel),
+                };
             }
         }
     }
 }
 
+/// All rows of `PANELS` panels, `NR` vectors wide, in even tiles of at most `MR`; returns `PANELS`.
+#[inline(always)]
+unsafe fn columns<V: IntLanes, G: Group, const NR: usize, const MR: usize, const PANELS: usize>(g: &IntGemm<'_, G>, panel: usize) -> usize {
+    if NR * V::LANES != PANELS * PANEL {
+        return PANELS;
+    }
+    let tiles = g.rows.div_ceil(MR);
+    for t in 0..tiles {
+        let range = part(g.rows, tiles, t);
+        let row = range.start;
+        // SAFETY: the rows and panels exist, by the contract of `IntGemm`.
+        unsafe {
+            match range.len() {
+                1 => tile::<V, G, 1, NR>(g, row, panel),
+                2 => tile::<V, G, 2, NR>(g, row, panel),
+                3 => tile::<V, G, 3, NR>(g, row, panel),
+                4 => tile::<V, G, 4, NR>(g, row, panel),
+                5 => tile::<V, G, 5, NR>(g, row, panel),
+                6 => tile::<V, G, 6, NR>(g, row, panel),
+                7 if MR >= 7 => tile::<V, G, 7, NR>(g, row, panel),
+                8 if MR >= 8 => tile::<V, G, 8, NR>(g, row, panel),
+                _ => {}
+            }
+        }
+    }
+    PANELS
+}
+
 /// `MR` rows × `NR` vectors in registers over the whole of k.
 #[inline(always)]
-unsafe fn tile<V: IntLanes, const MR: usize, const NR: usize>(g: &IntGemm<'_>, row: usize, panel: usize) {
+unsafe fn tile<V: IntLanes, G: Group, const MR: usize, const NR: usize>(g: &IntGemm<'_, G>, row: usize, panel: usize) {
     // SAFETY: `IntGemm` promises that every row, run, panel and output named below lies inside its operand.
     unsafe {
         let mut acc = [[V::zero(); NR]; MR];
@@ -115,18 +139,19 @@ unsafe fn tile<V: IntLanes, const MR: usize, const NR: usize>(g: &IntGemm<'_>, r
         }
         let mut w = g.w.add(panel * g.panel_len);
         for &run in g.runs {
-            for k in 0..g.run_len / 2 {
+            for k in 0..g.run_len / G::LEN {
                 let mut b = [V::zero(); NR];
                 for j in 0..NR {
-                    b[j] = V::load(w.add(2 * j * V::LANES));
+                    let lane = j * V::LANES;
+                    b[j] = V::load(w.add(lane / PANEL * g.panel_len + lane % PANEL * G::LEN));
                 }
                 for i in 0..MR {
-                    let x = V::splat(a[i].add(run + 2 * k));
+                    let x = V::splat(a[i].add(run + G::LEN * k));
                     for j in 0..NR {
-                        acc[i][j] = acc[i][j].madd(x, b[j]);
+                        acc[i][j] = G::madd(acc[i][j], x, b[j]);
                     }
                 }
-                w = w.add(2 * PANEL);
+                w = w.add(G::LEN * PANEL);
             }
         }
         // A copy, so that what is indexed by loops that stay loops is not what the registers above hold.
@@ -136,13 +161,18 @@ unsafe fn tile<V: IntLanes, const MR: usize, const NR: usize>(g: &IntGemm<'_>, r
                 sums[i][j] = acc[i][j].to_floats();
             }
         }
-        finish::<V, MR, NR>(g, &sums, row, panel);
+        finish::<V, G, MR, NR>(g, &sums, row, panel);
     }
 }
 
 /// Writes a tile of sums, or their codes.
 #[inline(always)]
-unsafe fn finish<V: IntLanes, const MR: usize, const NR: usize>(g: &IntGemm<'_>, sums: &[[V::Floats; NR]; MR], row: usize, panel: usize) {
+unsafe fn finish<V: IntLanes, G: Group, const MR: usize, const NR: usize>(
+    g: &IntGemm<'_, G>,
+    sums: &[[V::Floats; NR]; MR],
+    row: usize,
+    panel: usize,
+) {
     for i in 0..MR {
         let dst = g.out_rows.at(row + i) + panel * PANEL;
         for j in 0..NR {
@@ -179,14 +209,14 @@ pub struct Product<'a> {
 ///
 /// # Panics
 /// When a slice is too short or k is odd.
-pub fn product(isa: Isa, p: &Product<'_>, dst: &mut [f32]) {
+pub fn product(level: Integers, p: &Product<'_>, dst: &mut [f32]) {
     if p.rows == 0 || p.n == 0 {
         return;
     }
     assert!(p.k.is_multiple_of(2) && p.a_stride >= p.k && p.a.len() >= (p.rows - 1) * p.a_stride + p.k);
     assert!(p.weights.len() >= matrix_len(p.k, p.n) && dst.len() >= p.rows * pad(p.n));
     // The contract of `IntGemm` is the two lines above.
-    isa.run_codes(IntGemm {
+    level.run(IntGemm::<Pairs> {
         rows: p.rows,
         a: p.a.as_ptr(),
         a_rows: Rows::Stride(p.a_stride),
@@ -206,22 +236,23 @@ mod tests {
     use super::super::test_numbers::{Numbers, random_matrix};
     use super::*;
 
-    /// Equal to a sum over i64 at every tile height, odd counts of panels, odd strides, the largest numbers, on every tier.
+    /// Equal to a sum over i64 at every tile height, odd counts of panels, odd strides, the largest numbers, on every level.
     #[test]
     fn products_are_exact() {
-        for (rows, k, n) in [(1, 2, 1), (5, 6, 16), (7, 34, 17), (12, 128, 32), (13, 48, 64), (25, 258, 100)] {
+        let heights = (1..=17).flat_map(|rows| [16, 32, 48, 64, 112].map(|n| (rows, 10, n)));
+        for (rows, k, n) in heights.chain([(1, 2, 1), (7, 34, 17), (12, 128, 32), (25, 258, 100)]) {
             let mut numbers = Numbers(rows as u64);
             let stride = k + 3;
             let a: Vec<i16> = (0..rows * stride).map(|_| numbers.below(2 * 17_341) as i16 - 17_340).collect();
             let w = random_matrix(&mut numbers, k, n, CODES);
             let exact = |r: usize, o: usize| (0..k).map(|i| i64::from(a[r * stride + i]) * i64::from(w[place(k, o, i)])).sum::<i64>();
-            for isa in Isa::available() {
+            for level in Integers::available() {
                 let mut dst = vec![f32::NAN; rows * pad(n)];
-                product(isa, &Product { rows, k, n, a: &a, a_stride: stride, weights: &w }, &mut dst);
+                product(level, &Product { rows, k, n, a: &a, a_stride: stride, weights: &w }, &mut dst);
                 for r in 0..rows {
                     for o in 0..pad(n) {
                         let expected = if o < n { exact(r, o) as f32 } else { 0.0 };
-                        assert_eq!(dst[r * pad(n) + o].to_bits(), expected.to_bits(), "{} {rows} {k} {n} {r} {o}", isa.name());
+                        assert_eq!(dst[r * pad(n) + o].to_bits(), expected.to_bits(), "{} {rows} {k} {n} {r} {o}", level.name());
                     }
                 }
             }

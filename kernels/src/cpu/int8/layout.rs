@@ -1,22 +1,95 @@
 //! Layouts of packed integer weights, and floats seen as codes.
 //!
-//! A matrix \[n, k\] is stored as panels of 16 outputs whose inputs lie in pairs, since products are added in pairs:
-//! `w(o, i) = data[(o / 16) · panel_len(k) + (i / 2) · 32 + (o % 16) · 2 + i % 2]`, with zeros beyond n and k.
+//! A matrix \[n, k\] is stored as panels of 16 outputs whose inputs lie in groups of g, as many as a sum takes in one step: 2 of 16 bits, 4 of 8:
+//! `w(o, i) = data[(o / 16) · panel_len(k) + (i / g) · 16 · g + (o % 16) · g + i % g]`, with zeros beyond n and k.
 //! Buffers of codes and integers live in arenas and packed weights that are counted in floats.
 
+use super::lanes::{IntLanes, Words};
 use crate::cpu::layout::{PANEL, pad};
 
 /// Largest code.
 pub const CODES: i64 = 255;
 
-/// Numbers from one panel to the next; never a multiple of 4096 bytes, as in fp32.
-pub fn panel_len(k: usize) -> usize {
-    unaliased(PANEL * k.next_multiple_of(2))
+/// What a sum takes in one step: four bytes of a row and of the weights.
+pub(crate) trait Group: Copy {
+    /// A number of a row.
+    type Activation: Copy;
+    /// A weight.
+    type Weight: Copy + From<i8>;
+    /// How many of each.
+    const LEN: usize;
+
+    /// Sum, and what it takes.
+    fn madd<V: IntLanes>(sum: V, a: V, w: V) -> V;
+
+    /// Writes sixteen codes as numbers of a row.
+    ///
+    /// # Safety
+    /// They are writable.
+    unsafe fn store<W: Words>(codes: W::Codes, dst: *mut Self::Activation);
 }
 
-/// Numbers of a packed matrix with `n` outputs.
+/// Two numbers of 16 bits.
+#[derive(Clone, Copy)]
+pub(crate) struct Pairs;
+
+impl Group for Pairs {
+    type Activation = i16;
+    type Weight = i16;
+    const LEN: usize = 2;
+
+    #[inline(always)]
+    fn madd<V: IntLanes>(sum: V, a: V, w: V) -> V {
+        sum.madd(a, w)
+    }
+
+    #[inline(always)]
+    unsafe fn store<W: Words>(codes: W::Codes, dst: *mut i16) {
+        // SAFETY: as promised.
+        unsafe { W::widen(codes).store(dst) }
+    }
+}
+
+/// Four codes, and four weights of 8 bits.
+#[derive(Clone, Copy)]
+pub(crate) struct Quads;
+
+impl Group for Quads {
+    type Activation = u8;
+    type Weight = i8;
+    const LEN: usize = 4;
+
+    #[inline(always)]
+    fn madd<V: IntLanes>(sum: V, a: V, w: V) -> V {
+        sum.madd_quads(a, w)
+    }
+
+    #[inline(always)]
+    unsafe fn store<W: Words>(codes: W::Codes, dst: *mut u8) {
+        // SAFETY: as promised.
+        unsafe { W::store_codes(codes, dst) }
+    }
+}
+
+/// [`panel_len`] of either kind.
+pub(crate) fn panel_len_of<G: Group>(k: usize) -> usize {
+    let len = PANEL * k.next_multiple_of(G::LEN);
+    if (len * size_of::<G::Weight>()).is_multiple_of(4096) { len + PANEL * G::LEN } else { len }
+}
+
+/// [`matrix_len`] of either kind.
+pub(crate) fn matrix_len_of<G: Group>(k: usize, n: usize) -> usize {
+    pad(n) / PANEL * panel_len_of::<G>(k)
+}
+
+/// Numbers from one panel of pairs to the next; never a multiple of 4096 bytes, as in fp32.
+pub fn panel_len(k: usize) -> usize {
+    panel_len_of::<Pairs>(k)
+}
+
+/// Numbers of a packed matrix of pairs with `n` outputs.
 pub fn matrix_len(k: usize, n: usize) -> usize {
-    pad(n) / PANEL * panel_len(k)
+    matrix_len_of::<Pairs>(k, n)
 }
 
 /// A stride in numbers of 16 bits of at least `stride` that is not a multiple of 4096 bytes.
@@ -25,26 +98,42 @@ pub(crate) fn unaliased(stride: usize) -> usize {
 }
 
 /// Where a weight lies.
-pub(crate) fn place(k: usize, o: usize, i: usize) -> usize {
-    o / PANEL * panel_len(k) + i / 2 * 2 * PANEL + o % PANEL * 2 + i % 2
+fn place_of<G: Group>(k: usize, o: usize, i: usize) -> usize {
+    o / PANEL * panel_len_of::<G>(k) + i / G::LEN * G::LEN * PANEL + o % PANEL * G::LEN + i % G::LEN
 }
 
-/// Packs a matrix given by `weight(output, input)`, for activations of 0 to `activation`. Whether every sum fits 32 bits whatever the
-/// activations are; if not, the matrix must not be used.
+/// [`place_of`] with inputs in pairs.
+pub(crate) fn place(k: usize, o: usize, i: usize) -> usize {
+    place_of::<Pairs>(k, o, i)
+}
+
+/// Packs a matrix given by `weight(output, input)` with inputs in pairs, for activations of 0 to `activation`. Whether every sum fits 32 bits
+/// whatever the activations are; if not, the matrix must not be used.
 ///
 /// # Panics
 /// When `dst` is not [`matrix_len`] long.
 #[must_use]
 pub fn pack_matrix(dst: &mut [i16], k: usize, n: usize, activation: i64, weight: impl Fn(usize, usize) -> i8) -> bool {
-    assert_eq!(dst.len(), matrix_len(k, n));
-    dst.fill(0);
+    pack_matrix_of::<Pairs>(dst, k, n, activation, weight)
+}
+
+/// [`pack_matrix`] in groups of either kind.
+pub(crate) fn pack_matrix_of<G: Group>(
+    dst: &mut [G::Weight],
+    k: usize,
+    n: usize,
+    activation: i64,
+    weight: impl Fn(usize, usize) -> i8,
+) -> bool {
+    assert_eq!(dst.len(), matrix_len_of::<G>(k, n));
+    dst.fill(0.into());
     let mut largest = 0;
     for o in 0..n {
         let mut sum = 0;
         for i in 0..k {
             let w = weight(o, i);
             sum += i64::from(w.unsigned_abs());
-            dst[place(k, o, i)] = w.into();
+            dst[place_of::<G>(k, o, i)] = w.into();
         }
         largest = largest.max(sum * activation);
     }
@@ -73,6 +162,12 @@ pub fn codes_mut(floats: &mut [f32]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), size_of_val(floats)) }
 }
 
+/// Bytes as small weights, to be written.
+pub(crate) fn weights_mut(bytes: &mut [u8]) -> &mut [i8] {
+    // SAFETY: the two differ in what their patterns of bits stand for.
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
+}
+
 /// Floats as numbers of 16 bits.
 pub fn words(floats: &[f32]) -> &[i16] {
     // SAFETY: floats are plain bytes and aligned more strictly.
@@ -92,15 +187,21 @@ mod tests {
     /// The formula of the module documentation holds, padding is zero, and no panel stride is a multiple of 4096 bytes.
     #[test]
     fn packed_matrix_follows_its_formula() {
-        for (k, n) in [(1, 1), (3, 16), (64, 17), (128, 32)] {
-            let mut data = vec![-1; matrix_len(k, n)];
+        follows_its_formula::<Pairs>(2);
+        follows_its_formula::<Quads>(4);
+    }
+
+    fn follows_its_formula<G: Group<Weight: Into<i64>>>(g: usize) {
+        for (k, n) in [(1, 1), (3, 16), (64, 17), (128, 32), (256, 16)] {
+            let mut data = vec![G::Weight::from(-1); matrix_len_of::<G>(k, n)];
             let weight = |o: usize, i: usize| ((o * 31 + i * 7) % 255) as i8;
-            assert!(pack_matrix(&mut data, k, n, CODES, weight));
-            assert!(!(panel_len(k) * 2).is_multiple_of(4096));
+            assert!(pack_matrix_of::<G>(&mut data, k, n, CODES, weight));
+            let panel = panel_len_of::<G>(k);
+            assert!(!(panel * size_of::<G::Weight>()).is_multiple_of(4096));
             for o in 0..pad(n) {
-                for i in 0..k {
-                    let at = o / 16 * panel_len(k) + i / 2 * 32 + o % 16 * 2 + i % 2;
-                    assert_eq!(i64::from(data[at]), if o < n { weight(o, i).into() } else { 0 }, "{k} {n} {o} {i}");
+                for i in 0..k.next_multiple_of(g) {
+                    let at = o / 16 * panel + i / g * 16 * g + o % 16 * g + i % g;
+                    assert_eq!(data[at].into(), if o < n && i < k { weight(o, i).into() } else { 0 }, "{k} {n} {o} {i}");
                 }
             }
         }

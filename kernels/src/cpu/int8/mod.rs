@@ -1,10 +1,13 @@
 //! Kernels over 8-bit codes: activations are u8 codes of one range a channel, weights small integers, sums exact in 32 bits.
 //!
-//! Two 16-bit products are added by one instruction (`vpmaddwd`), twice the rate of a fused multiply-add, and 16 bits hold what codes become
-//! on the way: differences of codes, sums of four, and the transformed patches of an integer Winograd. `vpmaddubsw` would read the codes as
-//! they are but saturates its sums, and splitting them again costs the multiplier what it saved.
+//! Two 16-bit products are added by one instruction (`vpmaddwd`; `vpdpwssd` adds them to the sum as well), twice the rate of a fused
+//! multiply-add, and 16 bits hold what codes become on the way: differences of codes, sums of four, and the transformed patches of an integer
+//! Winograd. `vpmaddubsw` would read the codes as they are but saturates its sums, and splitting them again costs the multiplier what it saved.
+//! `vpdpbusd` saturates nothing: where it is, the 1×1 of dense layers multiplies clamped codes as bytes, four at a time, with weights laid out for
+//! that; the portable level does the same, so that what VNNI runs is tested everywhere.
 //! Every sum is exact, so no order decides a bit. What is left is one conversion to f32 and one fused multiply-add per output, rounded to
-//! the nearest code (ties to even) and saturated, the same on every tier.
+//! the nearest code (ties to even) and saturated, the same on every level
+//! ([`Integers`]).
 
 pub mod convert;
 pub mod dense;
@@ -15,27 +18,41 @@ pub(crate) mod prologue;
 pub mod transition;
 pub(crate) mod winograd;
 
-use crate::isa::Isa;
+use crate::integers::Integers;
 use lanes::IntLanes;
 use lanes::portable::PortableInts;
 
 /// A kernel with its arguments: `run` is its body, generic over the vector.
 pub(crate) trait IntKernel {
-    /// The body; implementations are `#[inline(always)]` so that they are compiled inside the tier's shim.
+    /// The body; implementations are `#[inline(always)]` so that they are compiled inside the level's shim.
     fn run<V: IntLanes>(self);
 }
 
-impl Isa {
-    /// Runs a kernel over codes on this tier; a processor with AVX-512 runs the 256-bit body, the only one there is.
-    pub(crate) fn run_codes<K: IntKernel>(self, kernel: K) {
+impl Integers {
+    /// Whether codes are multiplied as bytes, four at a time, as `IntLanes::QUADS` says.
+    fn quads(self) -> bool {
+        matches!(self, Self::Avx512Vnni(_) | Self::AvxVnni(_) | Self::Portable(_))
+    }
+
+    /// Runs a kernel over codes on this level.
+    pub(crate) fn run<K: IntKernel>(self, kernel: K) {
         match self {
-            // SAFETY: each token proves that the processor has AVX2 and FMA.
+            // SAFETY: each token proves what its shim is compiled for.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16(_) | Self::Avx512(_) | Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },
-            // SAFETY: the token proves that the processor has NEON.
+            Self::Avx512Vnni(_) => unsafe { lanes::avx512_vnni::shim(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bw(_) => unsafe { lanes::avx512_bw::shim(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(_) => unsafe { lanes::avx_vnni::shim(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },
+            // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => unsafe { lanes::neon::shim(kernel) },
-            // SAFETY: the portable tier needs no feature.
+            // SAFETY: the portable level needs no feature.
             _ => unsafe { PortableInts::call(kernel) },
         }
     }

@@ -1,10 +1,11 @@
-//! norm1·ReLU of codes: a clamp, while a block of pixels is widened to 16 bits for the product.
+//! norm1·ReLU of codes: a clamp, while a block of pixels is packed for the product, widened to 16 bits where that takes pairs.
 //!
 //! relu(scale·x + shift) with x = low + step·q is scale·step·(a − t) with t the code of the norm's zero and a = max(q, t), or min(q, t) where
 //! the scale is negative. The factor is part of the product's weights, and −t of its offset.
 
 use super::IntKernel;
 use super::lanes::{IntLanes, Words};
+use super::layout::Group;
 
 /// The bounds of every channel.
 #[derive(Clone, Copy)]
@@ -15,17 +16,17 @@ pub(crate) struct Bounds {
 
 /// `dst[r, c] = min(max(src[r, c], low[c]), high[c])`; channels are a multiple of 16.
 #[derive(Clone, Copy)]
-pub(crate) struct Clamp {
+pub(crate) struct Clamp<G: Group> {
     pub(crate) rows: usize,
     pub(crate) channels: usize,
     pub(crate) src: *const u8,
     pub(crate) src_stride: usize,
     pub(crate) bounds: Bounds,
-    pub(crate) dst: *mut i16,
+    pub(crate) dst: *mut G::Activation,
     pub(crate) dst_stride: usize,
 }
 
-impl IntKernel for Clamp {
+impl<G: Group> IntKernel for Clamp<G> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
         let mut row = 0;
@@ -42,7 +43,7 @@ impl IntKernel for Clamp {
     }
 }
 
-impl Clamp {
+impl<G: Group> Clamp<G> {
     /// `R` rows at once, so that bounds are loaded once for all of them.
     #[inline(always)]
     unsafe fn block<V: IntLanes, const R: usize>(&self, row: usize) {
@@ -53,7 +54,7 @@ impl Clamp {
                 let (low, high) = load::<V>(self.bounds, c);
                 for r in 0..R {
                     let codes = V::Words::load_codes(src.add(r * self.src_stride + c));
-                    V::Words::clamped(codes, low, high).store(dst.add(r * self.dst_stride + c));
+                    G::store::<V::Words>(V::Words::clamp(codes, low, high), dst.add(r * self.dst_stride + c));
                 }
             }
         }
@@ -91,7 +92,7 @@ impl IntKernel for ClampPool {
                 let dst = self.dst.add(p * self.dst_stride);
                 for c in (0..self.channels).step_by(16) {
                     let (low, high) = load::<V>(self.bounds, c);
-                    let at = |offset: usize| V::Words::clamped(V::Words::load_codes(src.add(offset + c)), low, high);
+                    let at = |offset: usize| V::Words::widen(V::Words::clamp(V::Words::load_codes(src.add(offset + c)), low, high));
                     let upper = at(0).add(at(self.pixel_stride));
                     let lower = at(self.row_stride).add(at(self.row_stride + self.pixel_stride));
                     upper.add(lower).store(dst.add(c));

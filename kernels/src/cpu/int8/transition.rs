@@ -5,13 +5,13 @@
 use super::IntKernel;
 use super::gemm::{IntGemm, Out, Requantise, Rows};
 use super::lanes::IntLanes;
-use super::layout::{CODES, matrix_len, panel_len, unaliased};
+use super::layout::{CODES, Pairs, matrix_len, panel_len, unaliased};
 use super::prologue::{Bounds, ClampPool};
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
 use crate::cpu::transition::TransitionShape;
-use crate::isa::Isa;
+use crate::integers::Integers;
 use crate::parallel::{self, SharedMut};
 
 /// Bytes of packed pixels in one block, and the most pixels it holds.
@@ -50,7 +50,7 @@ pub fn scratch_len(shape: &TransitionShape) -> usize {
 /// # Panics
 /// When a slice is too short.
 pub fn transition(
-    isa: Isa,
+    level: Integers,
     shape: &TransitionShape,
     weights: &TransitionWeights<'_>,
     (src, spans): (&[u8], Option<&[Span]>),
@@ -71,7 +71,7 @@ pub fn transition(
     let dst = SharedMut::new(dst);
     parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
         let scratch = scratch.as_mut_ptr().cast();
-        let run = |pixels| isa.run_codes(Worker { shape, weights, src, pixels, dst, scratch });
+        let run = |pixels| level.run(Worker { shape, weights, src, pixels, dst, scratch });
         match spans {
             None => run(part(pixels, workers, worker)),
             Some(spans) => {
@@ -104,7 +104,7 @@ impl IntKernel for Worker<'_> {
             // SAFETY: the pixels lie inside both maps, whose lengths `transition` checked, and a block inside the scratch.
             unsafe {
                 self.pack::<V>(first, block.len(), stride);
-                V::call(IntGemm {
+                V::call(IntGemm::<Pairs> {
                     rows: block.len(),
                     a: self.scratch,
                     a_rows: Rows::Stride(stride),
@@ -155,7 +155,7 @@ mod tests {
     use super::super::test_numbers::{Numbers, random_matrix};
     use super::*;
 
-    /// Equal to the definition over i64, code for code: odd maps, flips, spans, one and three workers, every tier.
+    /// Equal to the definition over i64, code for code: odd maps, flips, spans, one and three workers, every level.
     #[test]
     fn codes_are_those_of_the_definition() {
         for (height, width, k, n) in [(2, 2, 16, 16), (5, 7, 48, 32), (12, 9, 256, 128), (24, 3, 32, 48)] {
@@ -177,17 +177,17 @@ mod tests {
                 if y > 0.0 { y.min(255.0).round_ties_even() as u8 } else { 0 }
             };
             let spans: Vec<Span> = (0..rows).map(|y| Span { start: y % 2 % columns, end: columns - y % 3 % columns }).collect();
-            for isa in Isa::available() {
+            for level in Integers::available() {
                 for (workers, spans) in [(1, None), (3, None), (2, Some(&spans[..]))] {
                     let mut dst = vec![9; rows * columns * shape.dst_stride];
                     let mut scratch = vec![0.0; scratch_len(&shape) * workers];
-                    transition(isa, &shape, &weights, (&src, spans), &mut dst, &mut scratch, workers);
+                    transition(level, &shape, &weights, (&src, spans), &mut dst, &mut scratch, workers);
                     for (i, found) in dst.iter().enumerate() {
                         let (pixel, o) = (i / shape.dst_stride, i % shape.dst_stride);
                         let (y, x) = (pixel / columns, pixel % columns);
                         let inside = o < n && spans.is_none_or(|s| s[y].columns().contains(&x));
                         let expected = if inside { code(y, x, o) } else { 9 };
-                        assert_eq!(*found, expected, "{} {workers} {height}×{width} {k} {n}: {y} {x} {o}", isa.name());
+                        assert_eq!(*found, expected, "{} {workers} {height}×{width} {k} {n}: {y} {x} {o}", level.name());
                     }
                 }
             }

@@ -7,9 +7,10 @@ use crate::backend::cpu::pack::Into;
 use crate::backend::quantised::{Decoder, DenseCodes, Encoder, Reader, Rounded, TransitionCodes};
 use crate::model::quantisation::Range as Codes;
 use crate::{Error, ErrorKind, Result};
+use radnet_kernels::Integers;
 use radnet_kernels::cpu::dense::DenseShape;
-use radnet_kernels::cpu::int8::dense::{pack_direct, pack_winograd, winograd};
-use radnet_kernels::cpu::int8::layout::{CODES, codes_mut, pack_matrix, words_mut};
+use radnet_kernels::cpu::int8::dense::{pack_conv1, pack_direct, pack_winograd, winograd};
+use radnet_kernels::cpu::int8::layout::{codes_mut, pack_matrix, words_mut};
 use radnet_kernels::cpu::int8::transition::POOLED;
 use radnet_kernels::cpu::transition::TransitionShape;
 use std::ops::Range;
@@ -20,13 +21,14 @@ use std::ops::Range;
 /// `device` when a sum of products could leave 32 bits.
 pub(in crate::backend::cpu) fn pack_dense(
     into: &mut Into<'_>,
+    level: Integers,
     (shape, channels): (&DenseShape, Channels),
     to: &DensePlaces,
     layer: &DenseCodes,
 ) -> Result<()> {
     bounds(into, (&to.low, &to.high), channels, &layer.readers);
-    let sizes = (shape.in_channels, shape.mid, CODES);
-    fits(matrix(into, &to.conv1, sizes, channels, (&layer.conv1, layer.readers.len())), "the 1×1 of a dense layer")?;
+    let weight = physical(channels, (&layer.conv1, layer.readers.len()));
+    fits(pack_conv1(level, shape, codes_mut(into.at(&to.conv1)), weight), "the 1×1 of a dense layer")?;
     factors(into, &to.mid, &layer.conv1);
     let (mid, growth) = (layer.conv1.scale.len(), layer.ranges.len());
     let at = |o: usize, i: usize| (o < growth && i < mid).then_some((o * mid + i) * 9);
@@ -57,8 +59,8 @@ pub(in crate::backend::cpu) fn pack_transition(
 ) -> Result<()> {
     bounds(into, (&to.low, &to.high), channels, &transition.readers);
     factors(into, &to.out, &transition.conv);
-    let sizes = (shape.in_channels, shape.out_channels, POOLED);
-    fits(matrix(into, &to.conv, sizes, channels, (&transition.conv, transition.readers.len())), "a transition")
+    let weight = physical(channels, (&transition.conv, transition.readers.len()));
+    fits(pack_matrix(words_mut(into.at(&to.conv)), shape.in_channels, shape.out_channels, POOLED, weight), "a transition")
 }
 
 /// From floats to codes.
@@ -92,20 +94,12 @@ fn factors(into: &mut Into<'_>, to: &Factors, from: &Rounded) {
     into.at(&to.shift)[..from.shift.len()].copy_from_slice(&from.shift);
 }
 
-/// A matrix \[outputs, inputs\] whose inputs go to physical positions; false as [`pack_matrix`].
-fn matrix(
-    into: &mut Into<'_>,
-    to: &Range<usize>,
-    (k, n, activation): (usize, usize, i64),
-    channels: Channels,
-    (from, inputs): (&Rounded, usize),
-) -> bool {
-    let outputs = from.scale.len();
-    let weight = |o: usize, p: usize| match channels.logical(p) {
-        Some(c) if o < outputs => from.weights[o * inputs + c],
+/// The weight of (output, physical input) in a matrix \[outputs, inputs\].
+fn physical(channels: Channels, (from, inputs): (&Rounded, usize)) -> impl Fn(usize, usize) -> i8 {
+    move |o, p| match channels.logical(p) {
+        Some(c) if o < from.scale.len() => from.weights[o * inputs + c],
         _ => 0,
-    };
-    pack_matrix(words_mut(into.at(to)), k, n, activation, weight)
+    }
 }
 
 fn fits(proved: bool, what: &str) -> Result<()> {

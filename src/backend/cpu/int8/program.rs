@@ -3,8 +3,9 @@
 use crate::backend::channels::Channels;
 use crate::backend::cpu::program::{self, Op, Places, Slab};
 use crate::model::Step;
+use radnet_kernels::Integers;
 use radnet_kernels::cpu::dense::DenseShape;
-use radnet_kernels::cpu::int8::dense::conv2_len;
+use radnet_kernels::cpu::int8::dense::{conv1_len, conv2_len};
 use radnet_kernels::cpu::int8::layout::{floats_of_codes, floats_of_words, matrix_len};
 use radnet_kernels::cpu::layout::pad;
 use radnet_kernels::cpu::transition::TransitionShape;
@@ -43,11 +44,11 @@ pub(in crate::backend::cpu) struct TransitionPlaces {
     pub(in crate::backend::cpu) out: Factors,
 }
 
-/// A step's name, block and operation over codes.
+/// A step's name, block and operation over codes, for a level.
 pub(in crate::backend::cpu) fn stage(
+    level: Integers,
     step: &Step,
-    blocks: &[Channels],
-    slabs: &[Slab],
+    (blocks, slabs): (&[Channels], &[Slab]),
     places: &mut Places,
     heads: &mut usize,
 ) -> (String, usize, Op) {
@@ -67,7 +68,7 @@ pub(in crate::backend::cpu) fn stage(
             let places = DensePlaces {
                 low: places.take(bounds),
                 high: places.take(bounds),
-                conv1: places.take(floats_of_words(matrix_len(shape.in_channels, shape.mid))),
+                conv1: places.take(floats_of_codes(conv1_len(level, &shape))),
                 mid: Factors::take(places, shape.mid),
                 conv2: places.take(floats_of_words(conv2_len(&shape))),
                 out: Factors::take(places, shape.growth),

@@ -38,7 +38,7 @@ impl CpuBackend {
         let weights = DenseWeights {
             low: self.bytes(&places.low),
             high: self.bytes(&places.high),
-            conv1: self.words(&places.conv1),
+            conv1: self.bytes(&places.conv1),
             scale1,
             offset1,
             conv2: self.words(&places.conv2),
@@ -49,11 +49,11 @@ impl CpuBackend {
         let tiles = memory.marks.layer(&stage.op);
         match &mut memory.shared {
             Some((scratch, workers)) => {
-                dense_layer(self.isa, shape, &weights, tiles, codes_mut(&mut memory.arena[slab]), scratch, *workers);
+                dense_layer(self.integers, shape, &weights, tiles, codes_mut(&mut memory.arena[slab]), scratch, *workers);
             }
             None => {
                 let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
-                dense_layer(self.isa, shape, &weights, tiles, codes_mut(slab), scratch, 1);
+                dense_layer(self.integers, shape, &weights, tiles, codes_mut(slab), scratch, 1);
             }
         }
     }
@@ -75,7 +75,7 @@ impl CpuBackend {
         let (height, width) = shape.output();
         let channels = shape.out_channels;
         let map = ConvertShape { height, width, channels, floats_stride: channels, codes_stride: stride };
-        quantise(self.isa, &map, self.factors(factors), (floats, spans), codes_mut(slab));
+        quantise(self.integers, &map, self.factors(factors), (floats, spans), codes_mut(slab));
     }
 
     /// A transition over codes of one image.
@@ -100,7 +100,7 @@ impl CpuBackend {
         if let (Some(empty), Some(spans)) = (empty, spans) {
             air::fill(into, empty, shape.dst_stride / 4, spans);
         }
-        transition(self.isa, shape, &weights, (codes(slab), spans), codes_mut(into), scratch, workers);
+        transition(self.integers, shape, &weights, (codes(slab), spans), codes_mut(into), scratch, workers);
     }
 
     /// Where an fp32 step finds its block's slab as floats: a map of its own that is made here when the slab holds codes.
@@ -114,7 +114,7 @@ impl CpuBackend {
         let floats = self.arena.floats(index);
         let map = ConvertShape { height, width, channels, floats_stride: channels, codes_stride: self.program.slabs[stage.block].stride };
         let [from, to] = disjoint(memory.arena, [slab, floats.clone()]);
-        restore(self.isa, &map, self.factors(factors), codes(from), to);
+        restore(self.integers, &map, self.factors(factors), codes(from), to);
         floats
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// The shims of the tiers whose kernels are looked at: the portable one calls a function for each multiply-add.
-const TIERS: [&str; 2] = ["avx512", "avx2"];
+const TIERS: [&str; 3] = ["avx512", "avx2", "avx_vnni"];
 
 /// One function of the program.
 struct Function {
@@ -93,7 +93,8 @@ fn instructions(text: &str) -> Vec<Instruction<'_>> {
     text.lines()
         .filter_map(|l| {
             let (address, at) = line(l)?;
-            let code = l[at..].trim();
+            // How objdump says which of two encodings an instruction has.
+            let code = l[at..].trim().trim_start_matches("{vex}").trim_start();
             let (name, operands) = code.split_once(char::is_whitespace).unwrap_or((code, ""));
             let operands = operands.split(" #").next().unwrap_or("").trim();
             (!name.is_empty() && !name.starts_with('<')).then_some(Instruction { address, name, operands })
@@ -199,6 +200,7 @@ mod tests {
     #[test]
     fn innermost_loops_are_found() {
         assert_eq!(loops_of(CODE), Loops { loops: 1, multiply_adds: 2, loads: 3, stack: 0 });
+        assert_eq!(loops_of(&CODE.replace("vfmadd231ps", "{vex} vpdpwssd")), loops_of(CODE));
         let spilled = CODE.replace("    101b:\tdec    %rax\n", "    101b:\tvmovups %ymm3,0x20(%rsp)\n");
         assert_eq!(loops_of(&spilled), Loops { loops: 1, multiply_adds: 2, loads: 3, stack: 1 });
         let framed = spilled.replace("(%rsp),%rax", "(%rbp),%rax").replace("0x20(%rsp)", "-0x20(%rbp)");

@@ -1,7 +1,7 @@
 //! The layer against its definition written plainly: sums over i64, the Winograd products as sums of transformed codes times stored weights.
 
 use super::super::layout::place;
-use super::super::test_numbers::{Numbers, random_matrix};
+use super::super::test_numbers::Numbers;
 use super::*;
 
 /// A layer with random numbers.
@@ -9,7 +9,8 @@ struct Layer {
     shape: DenseShape,
     low: Vec<u8>,
     high: Vec<u8>,
-    conv1: Vec<i16>,
+    /// \[mid, in\].
+    conv1: Vec<i8>,
     conv2: Vec<i16>,
     factors: [Vec<f32>; 4],
     /// conv2 as given, and the step of each output.
@@ -21,7 +22,7 @@ impl Layer {
     fn new(shape: DenseShape) -> Self {
         let mut numbers = Numbers((shape.height * shape.width + shape.in_channels + shape.mid) as u64);
         let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
-        let conv1 = random_matrix(&mut numbers, k, mid, CODES);
+        let conv1 = (0..mid * k).map(|_| (numbers.below(255) as i64 - 127) as i8).collect();
         let taps: Vec<f64> = (0..growth * mid * 9).map(|_| numbers.below(255) as f64 - 127.0).collect();
         let of = |o: usize, i: usize| -> [f64; 9] { std::array::from_fn(|t| taps[(o * mid + i) * 9 + t]) };
         let (mut conv2, mut steps2) = (vec![0; conv2_len(&shape)], vec![1.0; growth]);
@@ -39,11 +40,17 @@ impl Layer {
         Self { shape, low, high, conv1, conv2, factors: [scale1, offset(mid, 20.0), scale2, offset(growth, 90.0)], taps, steps2 }
     }
 
-    fn weights(&self) -> DenseWeights<'_> {
+    fn conv1(&self, level: Integers) -> Vec<u8> {
+        let mut packed = vec![9; conv1_len(level, &self.shape)];
+        assert!(pack_conv1(level, &self.shape, &mut packed, |o, i| self.conv1[o * self.shape.in_channels + i]));
+        packed
+    }
+
+    fn weights<'a>(&'a self, conv1: &'a [u8]) -> DenseWeights<'a> {
         DenseWeights {
             low: &self.low,
             high: &self.high,
-            conv1: &self.conv1,
+            conv1,
             scale1: &self.factors[0],
             offset1: &self.factors[1],
             conv2: &self.conv2,
@@ -59,7 +66,7 @@ impl Layer {
         for pixel in image.chunks_exact(slab_stride) {
             let clamped: Vec<i64> = (0..k).map(|c| i64::from(pixel[c].max(self.low[c]).min(self.high[c]))).collect();
             for o in 0..mid {
-                let sum: i64 = (0..k).map(|c| clamped[c] * i64::from(self.conv1[place(k, o, c)])).sum();
+                let sum: i64 = (0..k).map(|c| clamped[c] * i64::from(self.conv1[o * k + c])).sum();
                 out.push(code(sum as f32, self.factors[0][o], self.factors[1][o]).into());
             }
         }
@@ -165,7 +172,7 @@ fn slab_of(shape: &DenseShape) -> Vec<u8> {
     (0..shape.images * shape.height * shape.width * shape.slab_stride).map(|_| numbers.below(256) as u8).collect()
 }
 
-/// Code for code the definition's, on every tier, with one, two and three workers; nothing but the new channels is written.
+/// Code for code the definition's, on every level, with one, two and three workers; nothing but the new channels is written.
 #[test]
 fn codes_are_those_of_the_definition() {
     for shape in shapes() {
@@ -180,12 +187,13 @@ fn codes_are_those_of_the_definition() {
         }
         let middling = expected.iter().filter(|q| (1..255).contains(*q)).count();
         assert!(middling * 2 > expected.len(), "{shape:?}: a test of saturation only");
-        for isa in Isa::available() {
+        for level in Integers::available() {
+            let conv1 = layer.conv1(level);
             for workers in [1, 2, 3] {
                 let mut slab = before.clone();
                 let mut scratch = vec![f32::NAN; scratch_len(&shape, workers) * workers];
-                dense_layer(isa, &shape, &layer.weights(), None, &mut slab, &mut scratch, workers);
-                assert!(slab == expected, "{} {workers} {shape:?}", isa.name());
+                dense_layer(level, &shape, &layer.weights(&conv1), None, &mut slab, &mut scratch, workers);
+                assert!(slab == expected, "{} {workers} {shape:?}", level.name());
             }
         }
     }
@@ -200,16 +208,16 @@ fn spans_change_no_code() {
         let spans: Vec<Span> = (0..rows)
             .map(|r| if r % 4 == 2 { Span::default() } else { Span { start: r % 3 % columns, end: columns - r % 2 % columns } })
             .collect();
-        for isa in Isa::available() {
-            let mut scratch = vec![f32::NAN; scratch_len(&shape, 2) * 2];
+        for level in Integers::available() {
+            let (conv1, mut scratch) = (layer.conv1(level), vec![f32::NAN; scratch_len(&shape, 2) * 2]);
             let (mut whole, mut some) = (before.clone(), before.clone());
-            dense_layer(isa, &shape, &layer.weights(), None, &mut whole, &mut scratch, 2);
-            dense_layer(isa, &shape, &layer.weights(), Some(&spans), &mut some, &mut scratch, 2);
+            dense_layer(level, &shape, &layer.weights(&conv1), None, &mut whole, &mut scratch, 2);
+            dense_layer(level, &shape, &layer.weights(&conv1), Some(&spans), &mut some, &mut scratch, 2);
             for (pixel, (found, all)) in some.chunks_exact(shape.slab_stride).zip(whole.chunks_exact(shape.slab_stride)).enumerate() {
                 let (y, x) = (pixel / shape.width, pixel % shape.width);
                 let inside = spans[y / TILE].columns().contains(&(x / TILE));
                 let expected = if inside { all } else { &before[pixel * shape.slab_stride..][..shape.slab_stride] };
-                assert!(found == expected, "{} {shape:?} {y} {x}", isa.name());
+                assert!(found == expected, "{} {shape:?} {y} {x}", level.name());
             }
         }
     }

@@ -1,18 +1,28 @@
-//! One vector of integers as a trait, beside the vector of f32 of the same tier: kernels over codes are written once over it.
+//! One vector of integers as a trait, beside the vector of f32 of the same level: kernels over codes are written once over it.
 //!
-//! Products and sums take the tier's widest register; what only prepares or packs codes takes sixteen numbers of 16 bits at a time. Nothing
+//! Products and sums take the level's widest register; what only prepares or packs codes takes sixteen numbers of 16 bits at a time. Nothing
 //! wraps in a kernel that keeps its bounds, and nothing saturates but the final codes.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512_bw;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx_vnni;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
+#[cfg(target_arch = "x86_64")]
+mod ymm;
+#[cfg(target_arch = "x86_64")]
+mod zmm;
 
 use super::IntKernel;
 use crate::cpu::lanes::F32Lanes;
 
-/// Sixteen numbers of 16 bits, on every tier: channels are padded to sixteen.
+/// Sixteen numbers of 16 bits, on every level: channels are padded to sixteen.
 pub(crate) trait Words: Copy {
     /// Sixteen codes.
     type Codes: Copy;
@@ -35,8 +45,16 @@ pub(crate) trait Words: Copy {
     /// They are readable.
     unsafe fn load_codes(src: *const u8) -> Self::Codes;
 
-    /// min(max(q, low), high), in 16 bits each.
-    fn clamped(codes: Self::Codes, low: Self::Codes, high: Self::Codes) -> Self;
+    /// Writes sixteen codes.
+    ///
+    /// # Safety
+    /// They are writable.
+    unsafe fn store_codes(codes: Self::Codes, dst: *mut u8);
+
+    /// min(max(q, low), high).
+    fn clamp(codes: Self::Codes, low: Self::Codes, high: Self::Codes) -> Self::Codes;
+    /// Codes in 16 bits each.
+    fn widen(codes: Self::Codes) -> Self;
     /// self + b.
     fn add(self, b: Self) -> Self;
     /// self − b.
@@ -47,30 +65,32 @@ pub(crate) trait Words: Copy {
 
 /// A vector of sums; see [`F32Lanes`] for where its methods may run.
 pub(crate) trait IntLanes: Copy {
-    /// Sums of 32 bits in a register, which may also hold a pair of 16 bits for each: half of a panel.
+    /// Sums of 32 bits in a register, which may also hold a pair of 16 bits or four bytes for each; divides 16.
     const LANES: usize;
+    /// Whether four products of bytes are added at once, as many times a second as two of 16 bits.
+    const QUADS: bool;
     /// The vector of as many f32.
     type Floats: F32Lanes;
     /// The vector for what is not summed.
     type Words: Words;
 
-    /// Runs another kernel on this tier without inlining it here.
+    /// Runs another kernel on this level without inlining it here.
     ///
     /// # Safety
-    /// The processor has the tier's features.
+    /// The processor has the level's features.
     unsafe fn call<K: IntKernel>(kernel: K);
 
-    /// Reads LANES pairs at any alignment.
+    /// Reads four bytes for each sum, at any alignment.
     ///
     /// # Safety
     /// They are readable.
-    unsafe fn load(src: *const i16) -> Self;
+    unsafe fn load<T>(src: *const T) -> Self;
 
-    /// One pair for every sum.
+    /// The same four bytes for every sum.
     ///
     /// # Safety
-    /// It is readable.
-    unsafe fn splat(src: *const i16) -> Self;
+    /// They are readable.
+    unsafe fn splat<T>(src: *const T) -> Self;
 
     /// LANES codes as f32.
     ///
@@ -94,6 +114,8 @@ pub(crate) trait IntLanes: Copy {
     fn zero() -> Self;
     /// Per sum: self + a₀·w₀ + a₁·w₁ of the pairs that lie there.
     fn madd(self, a: Self, w: Self) -> Self;
+    /// Per sum: self + four codes times four weights of 8 bits; only where [`Self::QUADS`] says so.
+    fn madd_quads(self, codes: Self, w: Self) -> Self;
     /// The sums, rounded to f32.
     fn to_floats(self) -> Self::Floats;
 }

@@ -42,6 +42,7 @@ impl NeonInts {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl IntLanes for NeonInts {
     const LANES: usize = 8;
+    const QUADS: bool = false;
     type Floats = NeonLanes;
     type Words = NeonWords;
 
@@ -51,13 +52,13 @@ impl IntLanes for NeonInts {
     }
 
     #[inline(always)]
-    unsafe fn load(src: *const i16) -> Self {
-        let int16x8x2_t(first, second) = unsafe { vld2q_s16(src) };
+    unsafe fn load<T>(src: *const T) -> Self {
+        let int16x8x2_t(first, second) = unsafe { vld2q_s16(src.cast()) };
         Self::of_pairs(first, second)
     }
 
     #[inline(always)]
-    unsafe fn splat(src: *const i16) -> Self {
+    unsafe fn splat<T>(src: *const T) -> Self {
         unsafe {
             let pair = vreinterpret_s16_s32(vdup_n_s32(src.cast::<i32>().read_unaligned()));
             Self::of_pairs(vdupq_lane_s16::<0>(pair), vdupq_lane_s16::<1>(pair))
@@ -99,6 +100,11 @@ impl IntLanes for NeonInts {
     }
 
     #[inline(always)]
+    fn madd_quads(self, _: Self, _: Self) -> Self {
+        unreachable!("this level has pairs only")
+    }
+
+    #[inline(always)]
     fn to_floats(self) -> NeonLanes {
         unsafe { NeonLanes(vcvtq_f32_s32(self.0), vcvtq_f32_s32(self.1)) }
     }
@@ -128,11 +134,18 @@ impl Words for NeonWords {
     }
 
     #[inline(always)]
-    fn clamped(codes: uint8x16_t, low: uint8x16_t, high: uint8x16_t) -> Self {
-        unsafe {
-            let codes = vminq_u8(vmaxq_u8(codes, low), high);
-            Self(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(codes))), vreinterpretq_s16_u16(vmovl_high_u8(codes)))
-        }
+    unsafe fn store_codes(codes: uint8x16_t, dst: *mut u8) {
+        unsafe { vst1q_u8(dst, codes) }
+    }
+
+    #[inline(always)]
+    fn clamp(codes: uint8x16_t, low: uint8x16_t, high: uint8x16_t) -> uint8x16_t {
+        unsafe { vminq_u8(vmaxq_u8(codes, low), high) }
+    }
+
+    #[inline(always)]
+    fn widen(codes: uint8x16_t) -> Self {
+        unsafe { Self(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(codes))), vreinterpretq_s16_u16(vmovl_high_u8(codes))) }
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Eight sums as an array, for machines without a tier of their own and as the plain reading of what the others do.
+//! Eight sums as an array, for machines without a level of their own and as the plain reading of what the others do.
 
 use super::{IntLanes, Words};
 use crate::cpu::int8::IntKernel;
@@ -21,6 +21,7 @@ fn halves(pair: i32) -> [i32; 2] {
 
 impl IntLanes for PortableInts {
     const LANES: usize = 8;
+    const QUADS: bool = true;
     type Floats = PortableLanes;
     type Words = PortableWords;
 
@@ -30,14 +31,14 @@ impl IntLanes for PortableInts {
     }
 
     #[inline(always)]
-    unsafe fn load(src: *const i16) -> Self {
-        // SAFETY: the caller promises eight readable pairs.
+    unsafe fn load<T>(src: *const T) -> Self {
+        // SAFETY: the caller promises eight times four readable bytes.
         Self(unsafe { src.cast::<[i32; 8]>().read_unaligned() })
     }
 
     #[inline(always)]
-    unsafe fn splat(src: *const i16) -> Self {
-        // SAFETY: the caller promises a readable pair.
+    unsafe fn splat<T>(src: *const T) -> Self {
+        // SAFETY: the caller promises four readable bytes.
         Self([unsafe { src.cast::<i32>().read_unaligned() }; 8])
     }
 
@@ -71,6 +72,18 @@ impl IntLanes for PortableInts {
         for i in 0..8 {
             let (a, w) = (halves(a.0[i]), halves(w.0[i]));
             out[i] = self.0[i].wrapping_add((a[0] * w[0]).wrapping_add(a[1] * w[1]));
+        }
+        Self(out)
+    }
+
+    #[inline(always)]
+    fn madd_quads(self, codes: Self, w: Self) -> Self {
+        let mut out = self.0;
+        for i in 0..8 {
+            let (codes, w) = (codes.0[i].to_ne_bytes(), w.0[i].to_ne_bytes());
+            for j in 0..4 {
+                out[i] = out[i].wrapping_add(i32::from(codes[j]) * i32::from(w[j] as i8));
+            }
         }
         Self(out)
     }
@@ -112,8 +125,22 @@ impl Words for PortableWords {
     }
 
     #[inline(always)]
-    fn clamped(codes: [u8; 16], low: [u8; 16], high: [u8; 16]) -> Self {
-        each(|i| i16::from(codes[i].max(low[i]).min(high[i])))
+    unsafe fn store_codes(codes: [u8; 16], dst: *mut u8) {
+        // SAFETY: the caller promises sixteen writable codes.
+        unsafe { dst.cast::<[u8; 16]>().write_unaligned(codes) }
+    }
+
+    #[inline(always)]
+    fn clamp(mut codes: [u8; 16], low: [u8; 16], high: [u8; 16]) -> [u8; 16] {
+        for i in 0..16 {
+            codes[i] = codes[i].max(low[i]).min(high[i]);
+        }
+        codes
+    }
+
+    #[inline(always)]
+    fn widen(codes: [u8; 16]) -> Self {
+        each(|i| codes[i].into())
     }
 
     #[inline(always)]
