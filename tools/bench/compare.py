@@ -157,7 +157,7 @@ def report(args, cases, info, seconds):
     images = "noise has no air to skip; on a head three fifths of the pixels are air"
     text = [
         "# CPU results", "",
-        f"Written by `tools/bench/compare.py{' --quick' if args.quick else ''}` on {date.today()}: {cpuinfo('model name')}, {args.threads} threads, "
+        f"Written by `tools/bench/compare.py{' --quick' if args.quick else ''}` on {date.today()}: {cpuinfo('model name')} (family {cpuinfo('cpu family')}, model {cpuinfo('model')}), {args.threads} threads, "
         f"{info.get('isa', 'no tier')}, radnet {info.get('version', '?')}; {seconds / 60:.0f} minutes, load average at the end {os.getloadavg()[0]:.1f}.",
         f"DenseNet-121, sigmoid attention, bidirectional LSTM 256, random weights. Medians of {args.rounds} rounds in alternation, in ms, host tensor "
         "to host result;",
