@@ -43,6 +43,7 @@ from training import data, stage2, tail
 from training.curves import draw, draw_tail
 from training.evaluation import cached_look
 from training.evaluation import evaluate as evaluate_scans
+from training.metrics import log_loss
 from training.stage1 import Phase, Trainer, calibrate_norms
 
 SEED = 2018
@@ -169,8 +170,9 @@ def fit_tail(args: argparse.Namespace) -> None:
     round_to_file(model)
     z = tail.logits(model, validation)
     truth = np.array([m.positive for m in validation])
-    model.config["scan"] = min((tail.rule(n) for n in tail.RUNS), key=lambda rule: tail.log_loss(rule, z, truth))
-    model.config["thresholds"]["any"] = threshold_of(np.array([rules.score(model.config["scan"], rules.sigmoid(one)) for one in z]), truth)
+    n = min(tail.RUNS, key=lambda n: log_loss(tail.scores(z, n), truth))
+    model.config["scan"] = tail.rule(n)
+    model.config["thresholds"]["any"] = threshold_of(tail.scores(z, n), truth)
     torch.save({"state": model.state_dict(), "config": json.dumps(model.config)}, args.work / "final.pt")
     (args.work / "tail.json").write_text(json.dumps(epochs))
     draw_tail(epochs, args.work / "tail.png")

@@ -26,6 +26,12 @@ def test_wilson_interval_of_the_papers_accuracy():
     assert metrics.wilson(0, 0) == (0.0, 1.0)
 
 
+def test_log_loss_and_the_verdict_of_runs():
+    assert metrics.log_loss(np.array([0.8, 0.3, 0.0]), np.array([True, False, True])) == pytest.approx((-math.log(0.8) - math.log(0.7) - math.log(1e-6)) / 3)
+    z = torch.tensor([3.0, -1.0, 1.0, 2.0])
+    assert [float(losses.verdict_logit(z, n)) for n in (1, 2, 3, 9)] == [3.0, 1.0, -1.0, -1.0]
+
+
 def test_dice():
     a, b = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
     assert metrics.dice(a, b) == 0.5

@@ -57,3 +57,8 @@ def segmentation_loss(logits: Tensor, mask: Tensor) -> Tensor:
     p = torch.sigmoid(logits)
     dice = 1 - (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1)
     return 2 * bce + 0.5 * dice
+
+
+def verdict_logit(z: Tensor, n: int) -> Tensor:
+    """The logit of a scan by the rule of runs of n, from those of its slices [S]: the best run's weakest slice."""
+    return z.unfold(0, min(n, len(z)), 1).min(dim=1).values.max()

@@ -31,3 +31,8 @@ def dice(truth: np.ndarray, found: np.ndarray) -> float:
     """2|A∩B| / (|A|+|B|) of two boolean volumes; NaN when both are empty."""
     total = int(truth.sum()) + int(found.sum())
     return math.nan if total == 0 else 2 * int((truth & found).sum()) / total
+
+
+def log_loss(score: np.ndarray, truth: np.ndarray) -> float:
+    """Mean log loss of scores in [0, 1]; one that is wrong beyond 1e-6 counts as that."""
+    return float(-np.log(np.clip(np.where(truth, score, 1 - score), 1e-6, 1)).mean())

@@ -17,7 +17,8 @@ from radnet_reference.model import RadNet
 
 from . import augment
 from .data import Scan
-from .metrics import auc
+from .losses import verdict_logit
+from .metrics import auc, log_loss
 
 
 @dataclass
@@ -107,16 +108,14 @@ def scan_loss(model: RadNet, v: Tensor, label: Tensor, positive: bool, weight: T
     """Slice labels, and the scan's verdict through the rule itself: the best run's weakest slice."""
     z = model.sequence(v.unsqueeze(0))[0, :, 0]
     slices = F.binary_cross_entropy_with_logits(z, label, pos_weight=weight)
-    runs = z.unfold(0, min(n, len(z)), 1).min(dim=1).values.max()
-    return slices + 0.3 * F.binary_cross_entropy_with_logits(runs, torch.tensor(float(positive)))
+    return slices + 0.3 * F.binary_cross_entropy_with_logits(verdict_logit(z, n), torch.tensor(float(positive)))
 
 
 @torch.no_grad()
 def scan_log_loss(model: RadNet, scans: list[Encoded]) -> float:
     """Mean log loss of the scans' scores by the model's own rule."""
     scores = [rules.score(model.config["scan"], rules.sigmoid(model.sequence(s.v.unsqueeze(0))[0, :, 0].numpy())) for s in scans]
-    p = np.clip([score if s.positive else 1 - score for score, s in zip(scores, scans)], 1e-6, 1)
-    return float(-np.log(p).mean())
+    return log_loss(np.array(scores), np.array([s.positive for s in scans]))
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from radnet_reference.model import RadNet
 
 from . import augment
 from .data import Scan
-from .losses import ATTENTION_COVER, attention_cover, pointing_loss
+from .losses import ATTENTION_COVER, pointing_loss, verdict_logit
 from .metrics import auc
 
 RUNS = (1, 2)
@@ -121,8 +121,8 @@ def forward(model: RadNet, x: Tensor, lengths: list[int], spoil: Callable[[Tenso
 
 
 def verdict_logits(z: Tensor) -> Tensor:
-    """The logit of the scan for each run length in `RUNS`: the best run's weakest slice."""
-    return torch.stack([z.unfold(0, min(n, len(z)), 1).min(dim=1).values.max() for n in RUNS])
+    """The logit of the scan for each run length in `RUNS`."""
+    return torch.stack([verdict_logit(z, n) for n in RUNS])
 
 
 def loss(model: RadNet, batch: list[Maps], weight: Tensor, spoil: Callable[[Tensor], Tensor] = lambda v: v) -> Tensor:
@@ -209,10 +209,9 @@ def rule(n: int) -> dict:
     return {"rule": "consecutive", "n": n}
 
 
-def log_loss(by: dict, z: list[np.ndarray], truth: np.ndarray) -> float:
-    """Mean log loss of the scans' scores by a rule."""
-    score = np.array([rules.score(by, rules.sigmoid(one)) for one in z])
-    return float(-np.log(np.clip(np.where(truth, score, 1 - score), 1e-6, 1)).mean())
+def scores(z: list[np.ndarray], n: int) -> np.ndarray:
+    """The scans' scores by runs of n."""
+    return np.array([rules.score(rule(n), rules.sigmoid(one)) for one in z])
 
 
 @torch.no_grad()
@@ -231,7 +230,7 @@ def validate(model: RadNet, scans: list[Maps], weight: Tensor) -> dict:
         "slice_auc": auc(np.concatenate([m.label.numpy() for m in scans]), np.concatenate(z)),
     }
     for n in RUNS:
-        score = np.array([rules.score(rule(n), rules.sigmoid(one)) for one in z])
+        score = scores(z, n)
         row[f"auc_{n}"] = auc(positive, score)
         row[f"best_{n}"] = max(float(((score >= t) == positive).mean()) for t in score)
     row["accuracy"] = max(row[f"best_{n}"] for n in RUNS)
