@@ -5,6 +5,7 @@
 //! sigmoid divides by Σ a + 1e-6, mean by the number of positions; softmax subtracts the largest e and divides by the sum.
 
 use super::Kernel;
+use super::ahead::Ahead;
 use super::gemm::{Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, pad, panel_len, unaliased};
@@ -167,6 +168,7 @@ impl Kernel for Logits<'_> {
                     dst: logits.as_mut_ptr(),
                     dst_rows: Rows::Stride(pad(shape.heads)),
                     relu: false,
+                    ahead: Ahead::NONE,
                 });
             }
             for x in 0..shape.width {

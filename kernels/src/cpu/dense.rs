@@ -7,6 +7,7 @@
 //! and the 3×3 runs over the strip by Winograd F(4×4) or directly. Strips are independent but for two mid rows, which neighbours on
 //! other threads compute again. Whether the 3×3 is by Winograd is a question to [`DenseShape::winograd`], which sees the shape alone.
 
+use super::ahead::Ahead;
 use super::gemm::{Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
@@ -180,9 +181,10 @@ impl Kernel for Worker<'_> {
                 fresh = true;
                 continue;
             }
+            let following = (index + 1 < self.strips.end).then(|| self.tiles.grid.strip(index + 1));
             // SAFETY: `dense_layer` checked every length against the shape; strips write rows of their own.
             unsafe {
-                self.mid_rows::<V>(strip, fresh);
+                self.mid_rows::<V>((strip, fresh), following);
                 if self.shape.winograd() { self.winograd::<V>(strip) } else { self.direct::<V>(strip) }
             }
             fresh = false;
@@ -193,29 +195,29 @@ impl Kernel for Worker<'_> {
 impl Worker<'_> {
     /// Makes the mid rows of a strip that the ring does not hold yet.
     #[inline(always)]
-    unsafe fn mid_rows<V: F32Lanes>(&self, strip: Strip, fresh: bool) {
+    unsafe fn mid_rows<V: F32Lanes>(&self, (strip, fresh): (Strip, bool), following: Option<(Strip, bool)>) {
         // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`; no block is larger than the scratch has
         // room for.
         unsafe {
             for row in self.tiles.borders(strip, fresh) {
                 self.scratch.add(self.parts.mid + row).write_bytes(0, self.tiles.grid.mid_row);
             }
-            let pack = |pixel, filled, count| self.pack::<V>(strip.image, pixel, filled, count);
-            self.tiles.in_blocks(strip, fresh, self.parts.block_pixels, pack, |places| self.pointwise::<V>(places));
+            let pack = |pixel, filled, count| self.pack::<V>(pixel, filled, count);
+            let multiply = |places: &[usize], next: &[usize]| self.pointwise::<V>(places, next);
+            self.tiles.in_blocks((strip, fresh), following, self.parts.block_pixels, pack, multiply);
         }
     }
 
-    /// Prologue of `count` pixels, counted from the first one of image `image` (and on into later ones), to place `filled` of the block.
+    /// Prologue of `count` of the slab's pixels from `pixel` on, to place `filled` of the block.
     #[inline(always)]
-    unsafe fn pack<V: F32Lanes>(&self, image: usize, pixel: usize, filled: usize, count: usize) {
+    unsafe fn pack<V: F32Lanes>(&self, pixel: usize, filled: usize, count: usize) {
         let shape = self.shape;
-        let area = shape.height * shape.width;
         // SAFETY: the pixels exist, and the block has room for them.
         unsafe {
             V::call(NormRelu {
                 rows: count,
                 channels: shape.in_channels,
-                src: self.slab.at((image * area + pixel) * shape.slab_stride),
+                src: self.slab.at(pixel * shape.slab_stride),
                 src_stride: shape.slab_stride,
                 scale: self.weights.scale.as_ptr(),
                 shift: self.weights.shift.as_ptr(),
@@ -225,12 +227,14 @@ impl Worker<'_> {
         }
     }
 
-    /// The 1×1 of a packed block, to `rows` of the ring.
+    /// The 1×1 of a packed block, to `rows` of the ring, before pixels `next` are packed.
     #[inline(always)]
-    unsafe fn pointwise<V: F32Lanes>(&self, rows: &[usize]) {
+    unsafe fn pointwise<V: F32Lanes>(&self, rows: &[usize], next: &[usize]) {
         let shape = self.shape;
         // SAFETY: the block is packed, and `rows` name pixels of the ring.
         unsafe {
+            let mut starts = [std::ptr::null(); BLOCK_PIXELS];
+            starts.iter_mut().zip(next).for_each(|(start, pixel)| *start = self.slab.at(pixel * shape.slab_stride).cast_const().cast());
             V::call(Gemm {
                 rows: rows.len(),
                 a: self.scratch,
@@ -244,6 +248,7 @@ impl Worker<'_> {
                 dst: self.scratch.add(self.parts.mid),
                 dst_rows: Rows::Table(rows),
                 relu: true,
+                ahead: Ahead { starts: &starts[..next.len()], bytes: 4 * shape.in_channels },
             });
         }
     }
@@ -276,6 +281,7 @@ impl Worker<'_> {
                 }
                 let plane = matrix_len(shape.mid, shape.growth);
                 for xi in 0..POINTS {
+                    let next = [self.weights.conv2.as_ptr().add((xi + 1) % POINTS * plane).cast()];
                     V::call(Gemm {
                         rows: chunk.len(),
                         a: v.add(xi * parts.v_plane),
@@ -289,6 +295,7 @@ impl Worker<'_> {
                         dst: m.add(xi * parts.m_plane),
                         dst_rows: Rows::Stride(shape.growth),
                         relu: false,
+                        ahead: Ahead { starts: &next, bytes: 4 * plane },
                     });
                 }
                 for (t, tile) in chunk.clone().enumerate() {
@@ -341,6 +348,7 @@ impl Worker<'_> {
                         dst: self.slab.at(pixel * shape.slab_stride + shape.in_channels),
                         dst_rows: Rows::Stride(shape.slab_stride),
                         relu: false,
+                        ahead: Ahead::NONE,
                     });
                 }
             }

@@ -8,6 +8,7 @@
 //! Order: each output is one chain that starts at its initial value and takes k in order; |error| ≤ γ_{K+1}·(|init| + Σ|a·w|).
 
 use super::Kernel;
+use super::ahead::{Ahead, Asking, STEPS};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, pad, panel_len};
 use crate::isa::Isa;
@@ -57,6 +58,8 @@ pub(crate) struct Gemm<'a> {
     pub(crate) dst: *mut f32,
     pub(crate) dst_rows: Rows<'a>,
     pub(crate) relu: bool,
+    /// What the step after this one reads.
+    pub(crate) ahead: Ahead<'a>,
 }
 
 impl Kernel for Gemm<'_> {
@@ -64,27 +67,46 @@ impl Kernel for Gemm<'_> {
 
     #[inline(always)]
     fn run<V: F32Lanes>(self) {
+        let mut asking = self.ahead.over(self.asks::<V>());
         let mut panel = 0;
         while panel < self.panels {
             let left = self.panels - panel;
             // SAFETY: the fields cover `left` more panels, by the contract of the struct.
             unsafe {
                 panel += match (V::LANES, self.rows, left) {
-                    (16, 1, 4..) => columns::<V, 4, 1, 4>(&self, panel),
-                    (16, _, 4..) => columns::<V, 4, 6, 4>(&self, panel),
-                    (16, _, 2..) => columns::<V, 2, 12, 2>(&self, panel),
-                    (16, _, _) => columns::<V, 1, 12, 1>(&self, panel),
-                    (_, 1, 4..) => columns::<V, 8, 1, 4>(&self, panel),
-                    (_, _, _) => columns::<V, 2, 6, 1>(&self, panel),
+                    (16, 1, 4..) => columns::<V, 4, 1, 4>(&self, panel, &mut asking),
+                    (16, _, 4..) => columns::<V, 4, 6, 4>(&self, panel, &mut asking),
+                    (16, _, 2..) => columns::<V, 2, 12, 2>(&self, panel, &mut asking),
+                    (16, _, _) => columns::<V, 1, 12, 1>(&self, panel, &mut asking),
+                    (_, 1, 4..) => columns::<V, 8, 1, 4>(&self, panel, &mut asking),
+                    (_, _, _) => columns::<V, 2, 6, 1>(&self, panel, &mut asking),
                 };
             }
         }
     }
 }
 
+impl Gemm<'_> {
+    /// How often the tiles ask for what comes after them.
+    #[inline(always)]
+    fn asks<V: F32Lanes>(&self) -> usize {
+        let (rows, panels) = match (V::LANES, self.panels) {
+            (16, 4..) => (6, 4),
+            (16, 2..) => (12, 2),
+            (16, _) => (12, 1),
+            _ => (6, 1),
+        };
+        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len() * self.run_len.div_ceil(STEPS)
+    }
+}
+
 /// All rows of `PANELS` panels, `NR` vectors wide, in even tiles of at most `MR`; returns `PANELS`.
 #[inline(always)]
-unsafe fn columns<V: F32Lanes, const NR: usize, const MR: usize, const PANELS: usize>(g: &Gemm<'_>, panel: usize) -> usize {
+unsafe fn columns<V: F32Lanes, const NR: usize, const MR: usize, const PANELS: usize>(
+    g: &Gemm<'_>,
+    panel: usize,
+    asking: &mut Asking<'_>,
+) -> usize {
     if NR * V::LANES != PANELS * PANEL {
         return PANELS;
     }
@@ -95,18 +117,18 @@ unsafe fn columns<V: F32Lanes, const NR: usize, const MR: usize, const PANELS: u
         // SAFETY: the rows and panels exist, by the contract of `Gemm`.
         unsafe {
             match range.len() {
-                1 => tile::<V, 1, NR>(g, row, panel),
-                2 if MR >= 2 => tile::<V, 2, NR>(g, row, panel),
-                3 if MR >= 3 => tile::<V, 3, NR>(g, row, panel),
-                4 if MR >= 4 => tile::<V, 4, NR>(g, row, panel),
-                5 if MR >= 5 => tile::<V, 5, NR>(g, row, panel),
-                6 if MR >= 6 => tile::<V, 6, NR>(g, row, panel),
-                7 if MR >= 7 => tile::<V, 7, NR>(g, row, panel),
-                8 if MR >= 8 => tile::<V, 8, NR>(g, row, panel),
-                9 if MR >= 9 => tile::<V, 9, NR>(g, row, panel),
-                10 if MR >= 10 => tile::<V, 10, NR>(g, row, panel),
-                11 if MR >= 11 => tile::<V, 11, NR>(g, row, panel),
-                12 if MR >= 12 => tile::<V, 12, NR>(g, row, panel),
+                1 => tile::<V, 1, NR>(g, row, panel, asking),
+                2 if MR >= 2 => tile::<V, 2, NR>(g, row, panel, asking),
+                3 if MR >= 3 => tile::<V, 3, NR>(g, row, panel, asking),
+                4 if MR >= 4 => tile::<V, 4, NR>(g, row, panel, asking),
+                5 if MR >= 5 => tile::<V, 5, NR>(g, row, panel, asking),
+                6 if MR >= 6 => tile::<V, 6, NR>(g, row, panel, asking),
+                7 if MR >= 7 => tile::<V, 7, NR>(g, row, panel, asking),
+                8 if MR >= 8 => tile::<V, 8, NR>(g, row, panel, asking),
+                9 if MR >= 9 => tile::<V, 9, NR>(g, row, panel, asking),
+                10 if MR >= 10 => tile::<V, 10, NR>(g, row, panel, asking),
+                11 if MR >= 11 => tile::<V, 11, NR>(g, row, panel, asking),
+                12 if MR >= 12 => tile::<V, 12, NR>(g, row, panel, asking),
                 _ => {}
             }
         }
@@ -116,7 +138,7 @@ unsafe fn columns<V: F32Lanes, const NR: usize, const MR: usize, const PANELS: u
 
 /// `MR` rows × `NR` vectors in registers over the whole of k.
 #[inline(always)]
-unsafe fn tile<V: F32Lanes, const MR: usize, const NR: usize>(g: &Gemm<'_>, row: usize, panel: usize) {
+unsafe fn tile<V: F32Lanes, const MR: usize, const NR: usize>(g: &Gemm<'_>, row: usize, panel: usize, asking: &mut Asking<'_>) {
     // SAFETY: `Gemm` promises that every row, run, panel and output named below lies inside its operand.
     unsafe {
         let mut acc = [[V::zero(); NR]; MR];
@@ -155,9 +177,12 @@ unsafe fn tile<V: F32Lanes, const MR: usize, const NR: usize>(g: &Gemm<'_>, row:
                 }
                 w = w.add(7 * PANEL);
             } else {
-                for k in 0..g.run_len {
-                    step::<V, MR, NR>(&a, run + k, w, g.panel_len, &mut acc);
-                    w = w.add(PANEL);
+                for first in (0..g.run_len).step_by(STEPS) {
+                    asking.ask();
+                    for k in first..(first + STEPS).min(g.run_len) {
+                        step::<V, MR, NR>(&a, run + k, w, g.panel_len, &mut acc);
+                        w = w.add(PANEL);
+                    }
                 }
             }
         }
@@ -240,5 +265,6 @@ pub fn matmul(isa: Isa, m: &Matmul<'_>, dst: &mut [f32], dst_stride: usize) {
         dst: dst.as_mut_ptr(),
         dst_rows: Rows::Stride(dst_stride),
         relu: m.relu,
+        ahead: Ahead::NONE,
     });
 }

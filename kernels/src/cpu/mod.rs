@@ -6,6 +6,7 @@
 // Register tiles are arrays whose loops have constant bounds and several indices in play; constants of polynomials keep their source's digits.
 #![allow(clippy::needless_range_loop, clippy::excessive_precision)]
 
+mod ahead;
 pub mod attention;
 pub mod bf16;
 pub mod dense;

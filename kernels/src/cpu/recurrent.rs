@@ -6,6 +6,7 @@
 //! o / (16 · gates) · 16 + o % 16. Roof: a step streams W_hh once from L2 or L3; four panels run at a time to cover the FMA latency.
 
 use super::Kernel;
+use super::ahead::Ahead;
 use super::gemm::{Gemm, Init, Matmul, Rows, matmul};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, pad, panel_len};
@@ -113,6 +114,7 @@ impl Kernel for Step<'_> {
                 dst: self.gates.as_mut_ptr(),
                 dst_rows: Rows::Stride(0),
                 relu: false,
+                ahead: Ahead::NONE,
             });
         }
         for unit in (0..pad(shape.hidden)).step_by(V::LANES) {

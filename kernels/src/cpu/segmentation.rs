@@ -4,6 +4,7 @@
 //! rounded once, and its sums are plain multiplies and adds in one order, the same on every machine.
 
 use super::Kernel;
+use super::ahead::Ahead;
 use super::gemm::{Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
@@ -129,6 +130,7 @@ impl Kernel for Logits<'_> {
                     dst: logits.as_mut_ptr(),
                     dst_rows: Rows::Stride(PANEL),
                     relu: false,
+                    ahead: Ahead::NONE,
                 });
             }
             for (logit, row) in map.iter_mut().zip(logits.chunks_exact(PANEL)) {

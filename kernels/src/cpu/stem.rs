@@ -3,6 +3,7 @@
 //! Only seven zero-bordered input rows per channel and three rows after the convolution exist at a time. A 7×7 window is 7·channels runs of
 //! seven floats, in the order channel, row, column. After ReLU nothing is below zero, so a border of zeros serves the pool as −∞ would.
 
+use super::ahead::Ahead;
 use super::gemm::{Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len};
@@ -210,6 +211,7 @@ impl Worker<'_> {
                 dst: dst.add(columns.start * shape.out_channels),
                 dst_rows: Rows::Stride(shape.out_channels),
                 relu: true,
+                ahead: Ahead::NONE,
             });
         }
     }

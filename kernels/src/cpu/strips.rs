@@ -164,50 +164,58 @@ impl Tiles<'_> {
     }
 
     /// Goes through the pixels of the mid rows first_row − 1 ..= end_row that the ring does not hold yet (all of them where `fresh`), in blocks
-    /// of like size of at most `block_pixels`: `pack(pixel, filled, count)` puts `count` pixels, counted from the first one of the strip's first image, to
-    /// place `filled` of the block, and `multiply(places)` turns a full block into mid pixels at those places of the ring.
+    /// of like size of at most `block_pixels`: `pack(pixel, filled, count)` puts `count` pixels of the slab to place `filled` of the block, and
+    /// `multiply(places, next)` turns a full block into mid pixels at those places of the ring, while pixels `next` will be packed after it:
+    /// those of the `following` strip in the end.
     #[inline(always)]
     pub(crate) fn in_blocks(
         &self,
-        strip: Strip,
-        fresh: bool,
+        (strip, fresh): (Strip, bool),
+        following: Option<(Strip, bool)>,
         block_pixels: usize,
         pack: impl Fn(usize, usize, usize),
-        multiply: impl Fn(&[usize]),
+        multiply: impl Fn(&[usize], &[usize]),
     ) {
-        let runs = self.missing(strip, fresh);
-        let total: usize = runs.clone().map(|run| run.len()).sum();
+        let total: usize = self.missing(strip, fresh).map(|run| run.len()).sum();
         let blocks = total.div_ceil(block_pixels);
-        let mut places = [0; BLOCK_PIXELS];
-        let (mut block, mut filled) = (0, 0);
-        for run in runs {
-            let mut at = run.start;
-            while at < run.end {
-                let goal = part(total, blocks, block).len();
-                let count = (run.end - at).min(goal - filled);
-                self.grid.places(at, &mut places[filled..filled + count]);
-                pack(at, filled, count);
-                (at, filled) = (at + count, filled + count);
-                if filled == goal {
-                    multiply(&places[..filled]);
-                    (block, filled) = (block + 1, 0);
-                }
+        let (mut places, mut pixels, mut next) = ([0; BLOCK_PIXELS], [0; BLOCK_PIXELS], [0; BLOCK_PIXELS]);
+        let mut left = self.missing(strip, fresh).flatten();
+        let mut count = 0;
+        for block in 0..blocks {
+            if block == 0 {
+                count = take(&mut left, &mut pixels[..part(total, blocks, 0).len()]);
             }
+            let mut filled = 0;
+            while filled < count {
+                let first = pixels[filled];
+                let run = (filled..count).take_while(|&i| pixels[i] == first + i - filled).count();
+                self.grid.places(first - strip.image * self.grid.height * self.grid.width, &mut places[filled..filled + run]);
+                pack(first, filled, run);
+                filled += run;
+            }
+            let coming = match following {
+                _ if block + 1 < blocks => take(&mut left, &mut next[..part(total, blocks, block + 1).len()]),
+                Some((strip, fresh)) => take(&mut self.missing(strip, fresh).flatten(), &mut next[..block_pixels]),
+                None => 0,
+            };
+            multiply(&places[..count], &next[..coming]);
+            (pixels, count) = (next, coming);
         }
     }
 
-    /// Runs of the pixels that [`Self::in_blocks`] goes through.
+    /// Runs of the slab's pixels that [`Self::in_blocks`] goes through.
     #[inline(always)]
-    fn missing(&self, strip: Strip, fresh: bool) -> impl Iterator<Item = Range<usize>> + Clone {
+    fn missing(&self, strip: Strip, fresh: bool) -> impl Iterator<Item = Range<usize>> {
         let Grid { height, width, .. } = self.grid;
+        let image = strip.image * height * width;
         let from = if fresh { strip.first_row.saturating_sub(1) } else { strip.first_row + 1 };
         let to = (strip.end_row + 1).min(height);
         // Without spans a strip is one run.
         let rows = if from >= to || self.spans.is_some() { from..to } else { from..from + 1 };
         rows.map(move |y| match self.spans {
-            Some(_) => y * width + self.mid_columns(y).start..y * width + self.mid_columns(y).end,
-            None if strip.images > 1 => 0..strip.images * height * width,
-            None => from * width..to * width,
+            Some(_) => image + y * width + self.mid_columns(y).start..image + y * width + self.mid_columns(y).end,
+            None if strip.images > 1 => image..image + strip.images * height * width,
+            None => image + from * width..image + to * width,
         })
     }
 
@@ -222,4 +230,10 @@ impl Tiles<'_> {
         }
         Span { start: (span.start * TILE).saturating_sub(1), end: (span.end * TILE + 1).min(width) }
     }
+}
+
+/// Fills `pixels` as far as there are any, and says how far.
+#[inline(always)]
+fn take(from: &mut impl Iterator<Item = usize>, pixels: &mut [usize]) -> usize {
+    pixels.iter_mut().zip(from).map(|(slot, pixel)| *slot = pixel).count()
 }

@@ -3,6 +3,7 @@
 //! The pool commutes with the convolution and goes first, on a quarter of the pixels; its factor 1/4 sits in the packed weights.
 //! An odd last row or column is dropped, as the pool's floor says. Pixels are packed in blocks as in the dense layer.
 
+use super::ahead::Ahead;
 use super::gemm::{Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
@@ -117,6 +118,9 @@ impl Kernel for Worker<'_> {
         for b in 0..blocks {
             let block = part(self.pixels.len(), blocks, b);
             let first = self.pixels.start + block.start;
+            let next = if b + 1 < blocks { part(self.pixels.len(), blocks, b + 1) } else { 0..0 };
+            let mut starts = [std::ptr::null(); 4 * BLOCK_PIXELS];
+            let ahead = self.reads(self.pixels.start + next.start, next.len(), &mut starts);
             // SAFETY: the pixels lie inside both maps, whose lengths `transition` checked, and a block inside the scratch.
             unsafe {
                 self.pack::<V>(first, block.len(), stride);
@@ -133,6 +137,7 @@ impl Kernel for Worker<'_> {
                     dst: self.dst.at(first * shape.dst_stride),
                     dst_rows: Rows::Stride(shape.dst_stride),
                     relu: false,
+                    ahead,
                 });
             }
         }
@@ -140,6 +145,19 @@ impl Kernel for Worker<'_> {
 }
 
 impl Worker<'_> {
+    /// What packing `count` pooled pixels from `first` on reads, four runs a pixel.
+    #[inline(always)]
+    fn reads<'b>(&self, first: usize, count: usize, starts: &'b mut [*const u8; 4 * BLOCK_PIXELS]) -> Ahead<'b> {
+        let shape = self.shape;
+        let columns = shape.width / 2;
+        for (i, start) in starts[..4 * count].iter_mut().enumerate() {
+            let (y, x) = ((first + i / 4) / columns, (first + i / 4) % columns);
+            let pixel = (2 * y + i % 4 / 2) * shape.width + 2 * x + i % 2;
+            *start = self.src.as_ptr().wrapping_add(pixel * shape.src_stride).cast();
+        }
+        Ahead { starts: &starts[..4 * count], bytes: 4 * shape.in_channels }
+    }
+
     /// Packs `count` pooled pixels from `first` on, a run within one output row at a time.
     #[inline(always)]
     unsafe fn pack<V: F32Lanes>(&self, first: usize, count: usize, stride: usize) {

@@ -11,6 +11,7 @@ use super::lanes::HalfLanes;
 use super::layout::{matrix_len, pack_matrix, panel_len};
 use super::prologue::{Norm, NormRelu};
 use super::winograd::{self, InputTransform, OutputTransform};
+use crate::cpu::ahead::Ahead;
 use crate::cpu::dense::DenseShape;
 use crate::cpu::int8::layout::unaliased;
 use crate::cpu::layout::PANEL;
@@ -152,9 +153,10 @@ impl HalfKernel for Worker<'_> {
                 fresh = true;
                 continue;
             }
+            let following = (index + 1 < self.strips.end).then(|| self.tiles.grid.strip(index + 1));
             // SAFETY: `dense_layer` checked every length against the shape; strips write rows of their own.
             unsafe {
-                self.mid_rows::<V>(strip, fresh);
+                self.mid_rows::<V>((strip, fresh), following);
                 if self.shape.winograd() { self.winograd::<V>(strip) } else { self.direct::<V>(strip) }
             }
             fresh = false;
@@ -172,29 +174,29 @@ impl Worker<'_> {
 
     /// Makes the mid rows of a strip that the ring does not hold yet.
     #[inline(always)]
-    unsafe fn mid_rows<V: HalfLanes>(&self, strip: Strip, fresh: bool) {
+    unsafe fn mid_rows<V: HalfLanes>(&self, (strip, fresh): (Strip, bool), following: Option<(Strip, bool)>) {
         // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`; no block is larger than the scratch has
         // room for.
         unsafe {
             for row in self.tiles.borders(strip, fresh) {
                 self.mid().add(row).write_bytes(0, self.tiles.grid.mid_row);
             }
-            let pack = |pixel, filled, count| self.pack::<V>(strip.image, pixel, filled, count);
-            self.tiles.in_blocks(strip, fresh, self.parts.block_pixels, pack, |places| self.pointwise::<V>(places));
+            let pack = |pixel, filled, count| self.pack::<V>(pixel, filled, count);
+            let multiply = |places: &[usize], next: &[usize]| self.pointwise::<V>(places, next);
+            self.tiles.in_blocks((strip, fresh), following, self.parts.block_pixels, pack, multiply);
         }
     }
 
-    /// Prologue of `count` pixels, counted from the first one of image `image` (and on into later ones), to place `filled` of the block.
+    /// Prologue of `count` of the slab's pixels from `pixel` on, to place `filled` of the block.
     #[inline(always)]
-    unsafe fn pack<V: HalfLanes>(&self, image: usize, pixel: usize, filled: usize, count: usize) {
+    unsafe fn pack<V: HalfLanes>(&self, pixel: usize, filled: usize, count: usize) {
         let shape = self.shape;
-        let area = shape.height * shape.width;
         // SAFETY: the pixels exist, and the block has room for them.
         unsafe {
             V::call(NormRelu {
                 rows: count,
                 channels: shape.in_channels,
-                src: self.slab.at((image * area + pixel) * shape.slab_stride),
+                src: self.slab.at(pixel * shape.slab_stride),
                 src_stride: shape.slab_stride,
                 norm: Norm { scale: self.weights.scale.as_ptr(), shift: self.weights.shift.as_ptr() },
                 dst: self.scratch.cast::<u16>().add(filled * self.parts.packed_stride),
@@ -203,12 +205,14 @@ impl Worker<'_> {
         }
     }
 
-    /// The 1×1 of a packed block, to `rows` of the ring.
+    /// The 1×1 of a packed block, to `rows` of the ring, before pixels `next` are packed.
     #[inline(always)]
-    unsafe fn pointwise<V: HalfLanes>(&self, rows: &[usize]) {
+    unsafe fn pointwise<V: HalfLanes>(&self, rows: &[usize], next: &[usize]) {
         let shape = self.shape;
         // SAFETY: the block is packed, and `rows` name pixels of the ring.
         unsafe {
+            let mut starts = [std::ptr::null(); BLOCK_PIXELS];
+            starts.iter_mut().zip(next).for_each(|(start, pixel)| *start = self.slab.at(pixel * shape.slab_stride).cast_const().cast());
             V::call(HalfGemm {
                 rows: rows.len(),
                 a: self.scratch.cast(),
@@ -221,6 +225,7 @@ impl Worker<'_> {
                 bias: Some(self.weights.bias1.as_ptr()),
                 out: Out::Relu(self.mid()),
                 out_rows: Rows::Table(rows),
+                ahead: Ahead { starts: &starts[..next.len()], bytes: 2 * shape.in_channels },
             });
         }
     }
@@ -268,6 +273,7 @@ impl Worker<'_> {
         for point in 0..POINTS {
             // SAFETY: V and M have room for the chunk, and conv2 holds a matrix for each point.
             unsafe {
+                let next = [self.weights.conv2.as_ptr().add((point + 1) % POINTS * plane).cast()];
                 V::call(HalfGemm {
                     rows: tiles,
                     a: self.scratch.add(parts.v).cast::<u16>().add(point * parts.v_plane),
@@ -280,6 +286,7 @@ impl Worker<'_> {
                     bias: None,
                     out: Out::Sums(self.scratch.add(parts.m + point * parts.m_plane)),
                     out_rows: Rows::Stride(shape.growth),
+                    ahead: Ahead { starts: &next, bytes: 2 * plane },
                 });
             }
         }
@@ -340,6 +347,7 @@ impl Worker<'_> {
                         bias: None,
                         out: Out::Rounded(dst),
                         out_rows: Rows::Stride(shape.slab_stride),
+                        ahead: Ahead::NONE,
                     });
                 }
             }

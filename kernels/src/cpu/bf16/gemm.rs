@@ -9,6 +9,7 @@
 use super::HalfKernel;
 use super::lanes::HalfLanes;
 use super::layout::{matrix_len, panel_len};
+use crate::cpu::ahead::{Ahead, Asking, STEPS};
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::{PANEL, pad};
 use crate::cpu::part;
@@ -59,29 +60,50 @@ pub(crate) struct HalfGemm<'a> {
     pub(crate) bias: Option<*const f32>,
     pub(crate) out: Out,
     pub(crate) out_rows: Rows<'a>,
+    /// What the step after this one reads.
+    pub(crate) ahead: Ahead<'a>,
 }
 
 impl HalfKernel for HalfGemm<'_> {
     #[inline(always)]
     fn run<V: HalfLanes>(self) {
+        let mut asking = self.ahead.over(self.asks::<V>());
         let mut panel = 0;
         while panel < self.panels {
             // SAFETY: the fields cover the panels that are left, by the contract of the struct.
             unsafe {
                 panel += match (V::Floats::LANES, self.panels - panel) {
-                    (16, 4..) => columns::<V, 4, 6, 4>(&self, panel),
-                    (16, 2..) => columns::<V, 2, 12, 2>(&self, panel),
-                    (16, _) => columns::<V, 1, 12, 1>(&self, panel),
-                    (_, _) => columns::<V, 2, 6, 1>(&self, panel),
+                    (16, 4..) => columns::<V, 4, 6, 4>(&self, panel, &mut asking),
+                    (16, 2..) => columns::<V, 2, 12, 2>(&self, panel, &mut asking),
+                    (16, _) => columns::<V, 1, 12, 1>(&self, panel, &mut asking),
+                    (_, _) => columns::<V, 2, 6, 1>(&self, panel, &mut asking),
                 };
             }
         }
     }
 }
 
+impl HalfGemm<'_> {
+    /// How often the tiles ask for what comes after them.
+    #[inline(always)]
+    fn asks<V: HalfLanes>(&self) -> usize {
+        let (rows, panels) = match (V::Floats::LANES, self.panels) {
+            (16, 4..) => (6, 4),
+            (16, 2..) => (12, 2),
+            (16, _) => (12, 1),
+            _ => (6, 1),
+        };
+        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len() * self.run_len.div_ceil(2 * STEPS)
+    }
+}
+
 /// All rows of `PANELS` panels, `NR` vectors wide, in even tiles of at most `MR`; returns `PANELS`.
 #[inline(always)]
-unsafe fn columns<V: HalfLanes, const NR: usize, const MR: usize, const PANELS: usize>(g: &HalfGemm<'_>, panel: usize) -> usize {
+unsafe fn columns<V: HalfLanes, const NR: usize, const MR: usize, const PANELS: usize>(
+    g: &HalfGemm<'_>,
+    panel: usize,
+    asking: &mut Asking<'_>,
+) -> usize {
     if NR * V::Floats::LANES != PANELS * PANEL {
         return PANELS;
     }
@@ -92,18 +114,18 @@ unsafe fn columns<V: HalfLanes, const NR: usize, const MR: usize, const PANELS: 
         // SAFETY: the rows and panels exist, by the contract of `HalfGemm`.
         unsafe {
             match range.len() {
-                1 => tile::<V, 1, NR>(g, row, panel),
-                2 if MR >= 2 => tile::<V, 2, NR>(g, row, panel),
-                3 if MR >= 3 => tile::<V, 3, NR>(g, row, panel),
-                4 if MR >= 4 => tile::<V, 4, NR>(g, row, panel),
-                5 if MR >= 5 => tile::<V, 5, NR>(g, row, panel),
-                6 if MR >= 6 => tile::<V, 6, NR>(g, row, panel),
-                7 if MR >= 7 => tile::<V, 7, NR>(g, row, panel),
-                8 if MR >= 8 => tile::<V, 8, NR>(g, row, panel),
-                9 if MR >= 9 => tile::<V, 9, NR>(g, row, panel),
-                10 if MR >= 10 => tile::<V, 10, NR>(g, row, panel),
-                11 if MR >= 11 => tile::<V, 11, NR>(g, row, panel),
-                12 if MR >= 12 => tile::<V, 12, NR>(g, row, panel),
+                1 => tile::<V, 1, NR>(g, row, panel, asking),
+                2 if MR >= 2 => tile::<V, 2, NR>(g, row, panel, asking),
+                3 if MR >= 3 => tile::<V, 3, NR>(g, row, panel, asking),
+                4 if MR >= 4 => tile::<V, 4, NR>(g, row, panel, asking),
+                5 if MR >= 5 => tile::<V, 5, NR>(g, row, panel, asking),
+                6 if MR >= 6 => tile::<V, 6, NR>(g, row, panel, asking),
+                7 if MR >= 7 => tile::<V, 7, NR>(g, row, panel, asking),
+                8 if MR >= 8 => tile::<V, 8, NR>(g, row, panel, asking),
+                9 if MR >= 9 => tile::<V, 9, NR>(g, row, panel, asking),
+                10 if MR >= 10 => tile::<V, 10, NR>(g, row, panel, asking),
+                11 if MR >= 11 => tile::<V, 11, NR>(g, row, panel, asking),
+                12 if MR >= 12 => tile::<V, 12, NR>(g, row, panel, asking),
                 _ => {}
             }
         }
@@ -113,7 +135,7 @@ unsafe fn columns<V: HalfLanes, const NR: usize, const MR: usize, const PANELS: 
 
 /// `MR` rows × `NR` vectors in registers over the whole of k.
 #[inline(always)]
-unsafe fn tile<V: HalfLanes, const MR: usize, const NR: usize>(g: &HalfGemm<'_>, row: usize, panel: usize) {
+unsafe fn tile<V: HalfLanes, const MR: usize, const NR: usize>(g: &HalfGemm<'_>, row: usize, panel: usize, asking: &mut Asking<'_>) {
     let vectors = PANEL / V::Floats::LANES;
     // SAFETY: `HalfGemm` promises that every row, run, panel and output named below lies inside its operand.
     unsafe {
@@ -132,17 +154,20 @@ unsafe fn tile<V: HalfLanes, const MR: usize, const NR: usize>(g: &HalfGemm<'_>,
         }
         let mut w = g.w.add(panel * g.panel_len);
         for &run in g.runs {
-            for k in (0..g.run_len).step_by(2) {
-                let mut a = rows;
-                for i in 0..MR {
-                    a[i] = rows[i].add(run + k);
+            for first in (0..g.run_len).step_by(2 * STEPS) {
+                asking.ask();
+                for k in (first..(first + 2 * STEPS).min(g.run_len)).step_by(2) {
+                    let mut a = rows;
+                    for i in 0..MR {
+                        a[i] = rows[i].add(run + k);
+                    }
+                    let mut b = [w; NR];
+                    for j in 0..NR {
+                        b[j] = w.add(j / vectors * g.panel_len + j % vectors * 2 * V::Floats::LANES);
+                    }
+                    V::step::<MR, NR>(a, b, &mut sums);
+                    w = w.add(2 * PANEL);
                 }
-                let mut b = [w; NR];
-                for j in 0..NR {
-                    b[j] = w.add(j / vectors * g.panel_len + j % vectors * 2 * V::Floats::LANES);
-                }
-                V::step::<MR, NR>(a, b, &mut sums);
-                w = w.add(2 * PANEL);
             }
         }
         // A copy, so that what is indexed by loops that stay loops is not what the registers above hold.
@@ -208,5 +233,6 @@ pub fn product(isa: Isa, p: &Product<'_>, dst: &mut [f32]) {
         bias: None,
         out: Out::Sums(dst.as_mut_ptr()),
         out_rows: Rows::Stride(pad(p.n)),
+        ahead: Ahead::NONE,
     });
 }

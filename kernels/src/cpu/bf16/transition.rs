@@ -7,6 +7,7 @@ use super::gemm::{HalfGemm, Out, Rows};
 use super::lanes::HalfLanes;
 use super::layout::{matrix_len, panel_len};
 use super::prologue::{Norm, NormReluPool};
+use crate::cpu::ahead::Ahead;
 use crate::cpu::int8::layout::unaliased;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
@@ -94,6 +95,9 @@ impl HalfKernel for Worker<'_> {
         for b in 0..blocks {
             let block = part(self.pixels.len(), blocks, b);
             let first = self.pixels.start + block.start;
+            let next = if b + 1 < blocks { part(self.pixels.len(), blocks, b + 1) } else { 0..0 };
+            let mut starts = [std::ptr::null(); 4 * BLOCK_PIXELS];
+            let ahead = self.reads(self.pixels.start + next.start, next.len(), &mut starts);
             // SAFETY: the pixels lie inside both maps, whose lengths `transition` checked, and a block inside the scratch.
             unsafe {
                 self.pack::<V>(first, block.len(), stride);
@@ -109,6 +113,7 @@ impl HalfKernel for Worker<'_> {
                     bias: None,
                     out: Out::Rounded(self.dst.at(first * shape.dst_stride)),
                     out_rows: Rows::Stride(shape.dst_stride),
+                    ahead,
                 });
             }
         }
@@ -116,6 +121,19 @@ impl HalfKernel for Worker<'_> {
 }
 
 impl Worker<'_> {
+    /// What packing `count` pooled pixels from `first` on reads, four runs a pixel.
+    #[inline(always)]
+    fn reads<'b>(&self, first: usize, count: usize, starts: &'b mut [*const u8; 4 * BLOCK_PIXELS]) -> Ahead<'b> {
+        let shape = self.shape;
+        let columns = shape.width / 2;
+        for (i, start) in starts[..4 * count].iter_mut().enumerate() {
+            let (y, x) = ((first + i / 4) / columns, (first + i / 4) % columns);
+            let pixel = (2 * y + i % 4 / 2) * shape.width + 2 * x + i % 2;
+            *start = self.src.as_ptr().wrapping_add(pixel * shape.src_stride).cast();
+        }
+        Ahead { starts: &starts[..4 * count], bytes: 2 * shape.in_channels }
+    }
+
     /// Packs `count` pooled pixels from `first` on, a run within one output row at a time.
     #[inline(always)]
     unsafe fn pack<V: HalfLanes>(&self, first: usize, count: usize, stride: usize) {

@@ -16,6 +16,7 @@ use super::lanes::IntLanes;
 use super::layout::{Group, Pairs, Quads, matrix_len, panel_len, panel_len_of, unaliased};
 use super::prologue::{Bounds, Clamp};
 use super::winograd::{self, InputTransform, OutputTransform, PATCH, POINTS, TILE};
+use crate::cpu::ahead::Ahead;
 use crate::cpu::dense::DenseShape;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
@@ -158,12 +159,13 @@ impl IntKernel for Worker<'_> {
                 fresh = true;
                 continue;
             }
+            let following = (index + 1 < self.strips.end).then(|| self.tiles.grid.strip(index + 1));
             // SAFETY: `dense_layer` checked every length against the shape; strips write rows of their own.
             unsafe {
                 if V::QUADS {
-                    self.mid_rows::<V, Quads>(strip, fresh)
+                    self.mid_rows::<V, Quads>((strip, fresh), following)
                 } else {
-                    self.mid_rows::<V, Pairs>(strip, fresh)
+                    self.mid_rows::<V, Pairs>((strip, fresh), following)
                 }
                 if winograd(self.shape) { self.winograd::<V>(strip) } else { self.direct::<V>(strip) }
             }
@@ -182,29 +184,29 @@ impl Worker<'_> {
 
     /// Makes the mid rows of a strip that the ring does not hold yet.
     #[inline(always)]
-    unsafe fn mid_rows<V: IntLanes, G: Group>(&self, strip: Strip, fresh: bool) {
+    unsafe fn mid_rows<V: IntLanes, G: Group>(&self, (strip, fresh): (Strip, bool), following: Option<(Strip, bool)>) {
         // SAFETY: rows inside the ring and pixels inside the slab, by the checks of `dense_layer`; no block is larger than the scratch has
         // room for.
         unsafe {
             for row in self.tiles.borders(strip, fresh) {
                 self.mid().add(row).write_bytes(0, self.tiles.grid.mid_row);
             }
-            let pack = |pixel, filled, count| self.pack::<V, G>(strip.image, pixel, filled, count);
-            self.tiles.in_blocks(strip, fresh, self.parts.block_pixels, pack, |places| self.pointwise::<V, G>(places));
+            let pack = |pixel, filled, count| self.pack::<V, G>(pixel, filled, count);
+            let multiply = |places: &[usize], next: &[usize]| self.pointwise::<V, G>(places, next);
+            self.tiles.in_blocks((strip, fresh), following, self.parts.block_pixels, pack, multiply);
         }
     }
 
-    /// Prologue of `count` pixels, counted from the first one of image `image` (and on into later ones), to place `filled` of the block.
+    /// Prologue of `count` of the slab's pixels from `pixel` on, to place `filled` of the block.
     #[inline(always)]
-    unsafe fn pack<V: IntLanes, G: Group>(&self, image: usize, pixel: usize, filled: usize, count: usize) {
+    unsafe fn pack<V: IntLanes, G: Group>(&self, pixel: usize, filled: usize, count: usize) {
         let shape = self.shape;
-        let area = shape.height * shape.width;
         // SAFETY: the pixels exist, and the block has room for them.
         unsafe {
             V::call(Clamp::<G> {
                 rows: count,
                 channels: shape.in_channels,
-                src: self.slab.at((image * area + pixel) * shape.slab_stride),
+                src: self.slab.at(pixel * shape.slab_stride),
                 src_stride: shape.slab_stride,
                 bounds: Bounds { low: self.weights.low.as_ptr(), high: self.weights.high.as_ptr() },
                 dst: self.scratch.cast::<G::Activation>().add(filled * self.parts.packed_stride),
@@ -213,13 +215,15 @@ impl Worker<'_> {
         }
     }
 
-    /// The 1×1 of a packed block, to `rows` of the ring.
+    /// The 1×1 of a packed block, to `rows` of the ring, before pixels `next` are packed.
     #[inline(always)]
-    unsafe fn pointwise<V: IntLanes, G: Group>(&self, rows: &[usize]) {
+    unsafe fn pointwise<V: IntLanes, G: Group>(&self, rows: &[usize], next: &[usize]) {
         let (shape, weights) = (self.shape, self.weights);
         let requantise = Requantise { scale: weights.scale1.as_ptr(), offset: weights.offset1.as_ptr() };
         // SAFETY: the block is packed, and `rows` name pixels of the ring.
         unsafe {
+            let mut starts = [std::ptr::null(); BLOCK_PIXELS];
+            starts.iter_mut().zip(next).for_each(|(start, pixel)| *start = self.slab.at(pixel * shape.slab_stride).cast_const());
             V::call(IntGemm::<G> {
                 rows: rows.len(),
                 a: self.scratch.cast(),
@@ -231,6 +235,7 @@ impl Worker<'_> {
                 panels: shape.mid / PANEL,
                 out: Out::Wide(requantise, self.mid()),
                 out_rows: Rows::Table(rows),
+                ahead: Ahead { starts: &starts[..next.len()], bytes: shape.in_channels },
             });
         }
     }
@@ -282,6 +287,7 @@ impl Worker<'_> {
         for point in 0..POINTS {
             // SAFETY: V and M have room for the chunk, and conv2 holds a matrix for each point.
             unsafe {
+                let next = [self.weights.conv2.as_ptr().add((point + 1) % POINTS * plane).cast()];
                 V::call(IntGemm::<Pairs> {
                     rows: tiles,
                     a: self.scratch.add(parts.v).cast::<i16>().add(point * parts.v_plane),
@@ -293,6 +299,7 @@ impl Worker<'_> {
                     panels: shape.growth / PANEL,
                     out: Out::Sums(self.scratch.add(parts.m + point * parts.m_plane)),
                     out_rows: Rows::Stride(shape.growth),
+                    ahead: Ahead { starts: &next, bytes: 2 * plane },
                 });
             }
         }
@@ -353,6 +360,7 @@ impl Worker<'_> {
                         panels: shape.growth / PANEL,
                         out: Out::Codes(self.requantise2(), dst),
                         out_rows: Rows::Stride(shape.slab_stride),
+                        ahead: Ahead::NONE,
                     });
                 }
             }

@@ -11,6 +11,7 @@
 use super::IntKernel;
 use super::lanes::IntLanes;
 use super::layout::{Group, Pairs, matrix_len, panel_len};
+use crate::cpu::ahead::{Ahead, Asking, STEPS};
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::{PANEL, pad};
 use crate::cpu::part;
@@ -79,29 +80,50 @@ pub(crate) struct IntGemm<'a, G: Group> {
     pub(crate) panels: usize,
     pub(crate) out: Out,
     pub(crate) out_rows: Rows<'a>,
+    /// What the step after this one reads.
+    pub(crate) ahead: Ahead<'a>,
 }
 
 impl<G: Group> IntKernel for IntGemm<'_, G> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
+        let mut asking = self.ahead.over(self.asks::<V>());
         let mut panel = 0;
         while panel < self.panels {
             // SAFETY: as many panels are left as are taken, by the contract of the struct.
             unsafe {
                 panel += match (V::LANES, self.panels - panel) {
-                    (16, 4..) => columns::<V, G, 4, 6, 4>(&self, panel),
-                    (16, 2..) => columns::<V, G, 2, 8, 2>(&self, panel),
-                    (16, _) => columns::<V, G, 1, 8, 1>(&self, panel),
-                    _ => columns::<V, G, 2, 6, 1>(&self, panel),
+                    (16, 4..) => columns::<V, G, 4, 6, 4>(&self, panel, &mut asking),
+                    (16, 2..) => columns::<V, G, 2, 8, 2>(&self, panel, &mut asking),
+                    (16, _) => columns::<V, G, 1, 8, 1>(&self, panel, &mut asking),
+                    _ => columns::<V, G, 2, 6, 1>(&self, panel, &mut asking),
                 };
             }
         }
     }
 }
 
+impl<G: Group> IntGemm<'_, G> {
+    /// How often the tiles ask for what comes after them.
+    #[inline(always)]
+    fn asks<V: IntLanes>(&self) -> usize {
+        let (rows, panels) = match (V::LANES, self.panels) {
+            (16, 4..) => (6, 4),
+            (16, 2..) => (8, 2),
+            (16, _) => (8, 1),
+            _ => (6, 1),
+        };
+        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len() * (self.run_len / G::LEN).div_ceil(STEPS)
+    }
+}
+
 /// All rows of `PANELS` panels, `NR` vectors wide, in even tiles of at most `MR`; returns `PANELS`.
 #[inline(always)]
-unsafe fn columns<V: IntLanes, G: Group, const NR: usize, const MR: usize, const PANELS: usize>(g: &IntGemm<'_, G>, panel: usize) -> usize {
+unsafe fn columns<V: IntLanes, G: Group, const NR: usize, const MR: usize, const PANELS: usize>(
+    g: &IntGemm<'_, G>,
+    panel: usize,
+    asking: &mut Asking<'_>,
+) -> usize {
     if NR * V::LANES != PANELS * PANEL {
         return PANELS;
     }
@@ -112,14 +134,14 @@ unsafe fn columns<V: IntLanes, G: Group, const NR: usize, const MR: usize, const
         // SAFETY: the rows and panels exist, by the contract of `IntGemm`.
         unsafe {
             match range.len() {
-                1 => tile::<V, G, 1, NR>(g, row, panel),
-                2 => tile::<V, G, 2, NR>(g, row, panel),
-                3 => tile::<V, G, 3, NR>(g, row, panel),
-                4 => tile::<V, G, 4, NR>(g, row, panel),
-                5 => tile::<V, G, 5, NR>(g, row, panel),
-                6 => tile::<V, G, 6, NR>(g, row, panel),
-                7 if MR >= 7 => tile::<V, G, 7, NR>(g, row, panel),
-                8 if MR >= 8 => tile::<V, G, 8, NR>(g, row, panel),
+                1 => tile::<V, G, 1, NR>(g, row, panel, asking),
+                2 => tile::<V, G, 2, NR>(g, row, panel, asking),
+                3 => tile::<V, G, 3, NR>(g, row, panel, asking),
+                4 => tile::<V, G, 4, NR>(g, row, panel, asking),
+                5 => tile::<V, G, 5, NR>(g, row, panel, asking),
+                6 => tile::<V, G, 6, NR>(g, row, panel, asking),
+                7 if MR >= 7 => tile::<V, G, 7, NR>(g, row, panel, asking),
+                8 if MR >= 8 => tile::<V, G, 8, NR>(g, row, panel, asking),
                 _ => {}
             }
         }
@@ -129,7 +151,12 @@ unsafe fn columns<V: IntLanes, G: Group, const NR: usize, const MR: usize, const
 
 /// `MR` rows × `NR` vectors in registers over the whole of k.
 #[inline(always)]
-unsafe fn tile<V: IntLanes, G: Group, const MR: usize, const NR: usize>(g: &IntGemm<'_, G>, row: usize, panel: usize) {
+unsafe fn tile<V: IntLanes, G: Group, const MR: usize, const NR: usize>(
+    g: &IntGemm<'_, G>,
+    row: usize,
+    panel: usize,
+    asking: &mut Asking<'_>,
+) {
     // SAFETY: `IntGemm` promises that every row, run, panel and output named below lies inside its operand.
     unsafe {
         let mut acc = [[V::zero(); NR]; MR];
@@ -139,19 +166,23 @@ unsafe fn tile<V: IntLanes, G: Group, const MR: usize, const NR: usize>(g: &IntG
         }
         let mut w = g.w.add(panel * g.panel_len);
         for &run in g.runs {
-            for k in 0..g.run_len / G::LEN {
-                let mut b = [V::zero(); NR];
-                for j in 0..NR {
-                    let lane = j * V::LANES;
-                    b[j] = V::load(w.add(lane / PANEL * g.panel_len + lane % PANEL * G::LEN));
-                }
-                for i in 0..MR {
-                    let x = V::splat(a[i].add(run + G::LEN * k));
+            let groups = g.run_len / G::LEN;
+            for first in (0..groups).step_by(STEPS) {
+                asking.ask();
+                for k in first..(first + STEPS).min(groups) {
+                    let mut b = [V::zero(); NR];
                     for j in 0..NR {
-                        acc[i][j] = G::madd(acc[i][j], x, b[j]);
+                        let lane = j * V::LANES;
+                        b[j] = V::load(w.add(lane / PANEL * g.panel_len + lane % PANEL * G::LEN));
                     }
+                    for i in 0..MR {
+                        let x = V::splat(a[i].add(run + G::LEN * k));
+                        for j in 0..NR {
+                            acc[i][j] = G::madd(acc[i][j], x, b[j]);
+                        }
+                    }
+                    w = w.add(G::LEN * PANEL);
                 }
-                w = w.add(G::LEN * PANEL);
             }
         }
         // A copy, so that what is indexed by loops that stay loops is not what the registers above hold.
@@ -227,6 +258,7 @@ pub fn product(level: Integers, p: &Product<'_>, dst: &mut [f32]) {
         panels: pad(p.n) / PANEL,
         out: Out::Sums(dst.as_mut_ptr()),
         out_rows: Rows::Stride(pad(p.n)),
+        ahead: Ahead::NONE,
     });
 }
 

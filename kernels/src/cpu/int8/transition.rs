@@ -7,6 +7,7 @@ use super::gemm::{IntGemm, Out, Requantise, Rows};
 use super::lanes::IntLanes;
 use super::layout::{CODES, Pairs, matrix_len, panel_len, unaliased};
 use super::prologue::{Bounds, ClampPool};
+use crate::cpu::ahead::Ahead;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
@@ -101,6 +102,9 @@ impl IntKernel for Worker<'_> {
         for b in 0..blocks {
             let block = part(self.pixels.len(), blocks, b);
             let first = self.pixels.start + block.start;
+            let next = if b + 1 < blocks { part(self.pixels.len(), blocks, b + 1) } else { 0..0 };
+            let mut starts = [std::ptr::null(); 4 * BLOCK_PIXELS];
+            let ahead = self.reads(self.pixels.start + next.start, next.len(), &mut starts);
             // SAFETY: the pixels lie inside both maps, whose lengths `transition` checked, and a block inside the scratch.
             unsafe {
                 self.pack::<V>(first, block.len(), stride);
@@ -115,6 +119,7 @@ impl IntKernel for Worker<'_> {
                     panels: shape.out_channels / PANEL,
                     out: Out::Codes(requantise, self.dst.at(first * shape.dst_stride)),
                     out_rows: Rows::Stride(shape.dst_stride),
+                    ahead,
                 });
             }
         }
@@ -122,6 +127,19 @@ impl IntKernel for Worker<'_> {
 }
 
 impl Worker<'_> {
+    /// What packing `count` pooled pixels from `first` on reads, four runs a pixel.
+    #[inline(always)]
+    fn reads<'b>(&self, first: usize, count: usize, starts: &'b mut [*const u8; 4 * BLOCK_PIXELS]) -> Ahead<'b> {
+        let shape = self.shape;
+        let columns = shape.width / 2;
+        for (i, start) in starts[..4 * count].iter_mut().enumerate() {
+            let (y, x) = ((first + i / 4) / columns, (first + i / 4) % columns);
+            let pixel = (2 * y + i % 4 / 2) * shape.width + 2 * x + i % 2;
+            *start = self.src.as_ptr().wrapping_add(pixel * shape.src_stride);
+        }
+        Ahead { starts: &starts[..4 * count], bytes: shape.in_channels }
+    }
+
     /// Packs `count` pooled pixels from `first` on, a run within one output row at a time.
     #[inline(always)]
     unsafe fn pack<V: IntLanes>(&self, first: usize, count: usize, stride: usize) {
