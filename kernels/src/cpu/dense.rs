@@ -8,7 +8,7 @@
 //! other threads compute again. Whether the 3×3 is by Winograd is a question to [`DenseShape::winograd`], which sees the shape alone.
 
 use super::ahead::Ahead;
-use super::gemm::{Gemm, Init, Rows};
+use super::gemm::{Batch, Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
 use super::prologue::NormRelu;
@@ -248,6 +248,7 @@ impl Worker<'_> {
                 dst: self.scratch.add(self.parts.mid),
                 dst_rows: Rows::Table(rows),
                 relu: true,
+                batch: Batch::ONE,
                 ahead: Ahead { starts: &starts[..next.len()], bytes: 4 * shape.in_channels },
             });
         }
@@ -280,24 +281,24 @@ impl Worker<'_> {
                     });
                 }
                 let plane = matrix_len(shape.mid, shape.growth);
-                for xi in 0..POINTS {
-                    let next = [self.weights.conv2.as_ptr().add((xi + 1) % POINTS * plane).cast()];
-                    V::call(Gemm {
-                        rows: chunk.len(),
-                        a: v.add(xi * parts.v_plane),
-                        a_rows: Rows::Stride(shape.mid),
-                        runs: &[0],
-                        run_len: shape.mid,
-                        w: self.weights.conv2.as_ptr().add(xi * plane),
-                        panel_len: panel_len(shape.mid),
-                        panels: shape.growth / PANEL,
-                        init: Init::Zero,
-                        dst: m.add(xi * parts.m_plane),
-                        dst_rows: Rows::Stride(shape.growth),
-                        relu: false,
-                        ahead: Ahead { starts: &next, bytes: 4 * plane },
-                    });
-                }
+                let u = self.weights.conv2.as_ptr();
+                let next: [_; POINTS] = std::array::from_fn(|xi| u.wrapping_add((xi + 1) % POINTS * plane).cast());
+                V::call(Gemm {
+                    rows: chunk.len(),
+                    a: v,
+                    a_rows: Rows::Stride(shape.mid),
+                    runs: &[0],
+                    run_len: shape.mid,
+                    w: u,
+                    panel_len: panel_len(shape.mid),
+                    panels: shape.growth / PANEL,
+                    init: Init::Zero,
+                    dst: m,
+                    dst_rows: Rows::Stride(shape.growth),
+                    relu: false,
+                    batch: Batch { count: POINTS, a: parts.v_plane, w: plane, dst: parts.m_plane },
+                    ahead: Ahead { starts: &next, bytes: 4 * plane },
+                });
                 for (t, tile) in chunk.clone().enumerate() {
                     let (image, y, x) = self.tiles.at(strip, tile);
                     let pixel = ((strip.image + image) * shape.height + y) * shape.width + x;
@@ -348,6 +349,7 @@ impl Worker<'_> {
                         dst: self.slab.at(pixel * shape.slab_stride + shape.in_channels),
                         dst_rows: Rows::Stride(shape.slab_stride),
                         relu: false,
+                        batch: Batch::ONE,
                         ahead: Ahead::NONE,
                     });
                 }

@@ -43,6 +43,20 @@ pub(crate) enum Init {
     Continue,
 }
 
+/// How many products of one shape there are, one after the other, and how far their operands are apart in numbers of each.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch {
+    pub(crate) count: usize,
+    pub(crate) a: usize,
+    pub(crate) w: usize,
+    pub(crate) dst: usize,
+}
+
+impl Batch {
+    /// A single product.
+    pub(crate) const ONE: Self = Self { count: 1, a: 0, w: 0, dst: 0 };
+}
+
 /// The product; the pointers cover everything that rows, runs and panels name.
 #[derive(Clone, Copy)]
 pub(crate) struct Gemm<'a> {
@@ -58,6 +72,7 @@ pub(crate) struct Gemm<'a> {
     pub(crate) dst: *mut f32,
     pub(crate) dst_rows: Rows<'a>,
     pub(crate) relu: bool,
+    pub(crate) batch: Batch,
     /// What the step after this one reads.
     pub(crate) ahead: Ahead<'a>,
 }
@@ -67,26 +82,41 @@ impl Kernel for Gemm<'_> {
 
     #[inline(always)]
     fn run<V: F32Lanes>(self) {
-        let mut asking = self.ahead.over(self.asks::<V>());
+        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>());
+        for product in 0..self.batch.count {
+            // SAFETY: the pointers cover every product of the batch, by the contract of the struct.
+            unsafe { self.one::<V>(product, &mut asking) };
+        }
+    }
+}
+
+impl Gemm<'_> {
+    /// Product number `product` of the batch.
+    #[inline(always)]
+    unsafe fn one<V: F32Lanes>(mut self, product: usize, asking: &mut Asking<'_>) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            self.a = self.a.add(product * self.batch.a);
+            self.w = self.w.add(product * self.batch.w);
+            self.dst = self.dst.add(product * self.batch.dst);
+        }
         let mut panel = 0;
         while panel < self.panels {
             let left = self.panels - panel;
             // SAFETY: the fields cover `left` more panels, by the contract of the struct.
             unsafe {
                 panel += match (V::LANES, self.rows, left) {
-                    (16, 1, 4..) => columns::<V, 4, 1, 4>(&self, panel, &mut asking),
-                    (16, _, 4..) => columns::<V, 4, 6, 4>(&self, panel, &mut asking),
-                    (16, _, 2..) => columns::<V, 2, 12, 2>(&self, panel, &mut asking),
-                    (16, _, _) => columns::<V, 1, 12, 1>(&self, panel, &mut asking),
-                    (_, 1, 4..) => columns::<V, 8, 1, 4>(&self, panel, &mut asking),
-                    (_, _, _) => columns::<V, 2, 6, 1>(&self, panel, &mut asking),
+                    (16, 1, 4..) => columns::<V, 4, 1, 4>(&self, panel, asking),
+                    (16, _, 4..) => columns::<V, 4, 6, 4>(&self, panel, asking),
+                    (16, _, 2..) => columns::<V, 2, 12, 2>(&self, panel, asking),
+                    (16, _, _) => columns::<V, 1, 12, 1>(&self, panel, asking),
+                    (_, 1, 4..) => columns::<V, 8, 1, 4>(&self, panel, asking),
+                    (_, _, _) => columns::<V, 2, 6, 1>(&self, panel, asking),
                 };
             }
         }
     }
-}
 
-impl Gemm<'_> {
     /// How often the tiles ask for what comes after them.
     #[inline(always)]
     fn asks<V: F32Lanes>(&self) -> usize {
@@ -111,12 +141,13 @@ unsafe fn columns<V: F32Lanes, const NR: usize, const MR: usize, const PANELS: u
         return PANELS;
     }
     let tiles = g.rows.div_ceil(MR);
+    let (low, higher) = (g.rows / tiles.max(1), g.rows % tiles.max(1));
+    let mut row = 0;
     for t in 0..tiles {
-        let range = super::part(g.rows, tiles, t);
-        let row = range.start;
+        let height = low + usize::from(t < higher);
         // SAFETY: the rows and panels exist, by the contract of `Gemm`.
         unsafe {
-            match range.len() {
+            match height {
                 1 => tile::<V, 1, NR>(g, row, panel, asking),
                 2 if MR >= 2 => tile::<V, 2, NR>(g, row, panel, asking),
                 3 if MR >= 3 => tile::<V, 3, NR>(g, row, panel, asking),
@@ -132,6 +163,7 @@ unsafe fn columns<V: F32Lanes, const NR: usize, const MR: usize, const PANELS: u
                 _ => {}
             }
         }
+        row += height;
     }
     PANELS
 }
@@ -265,6 +297,7 @@ pub fn matmul(isa: Isa, m: &Matmul<'_>, dst: &mut [f32], dst_stride: usize) {
         dst: dst.as_mut_ptr(),
         dst_rows: Rows::Stride(dst_stride),
         relu: m.relu,
+        batch: Batch::ONE,
         ahead: Ahead::NONE,
     });
 }

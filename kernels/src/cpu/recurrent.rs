@@ -7,7 +7,7 @@
 
 use super::Kernel;
 use super::ahead::Ahead;
-use super::gemm::{Gemm, Init, Matmul, Rows, matmul};
+use super::gemm::{Batch, Gemm, Init, Matmul, Rows, matmul};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, pad, panel_len};
 use super::math::{sigmoid, tanh};
@@ -114,6 +114,7 @@ impl Kernel for Step<'_> {
                 dst: self.gates.as_mut_ptr(),
                 dst_rows: Rows::Stride(0),
                 relu: false,
+                batch: Batch::ONE,
                 ahead: Ahead::NONE,
             });
         }

@@ -5,7 +5,7 @@
 
 use super::Kernel;
 use super::ahead::Ahead;
-use super::gemm::{Gemm, Init, Rows};
+use super::gemm::{Batch, Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
 use super::math::{self, Function};
@@ -130,6 +130,7 @@ impl Kernel for Logits<'_> {
                     dst: logits.as_mut_ptr(),
                     dst_rows: Rows::Stride(PANEL),
                     relu: false,
+                    batch: Batch::ONE,
                     ahead: Ahead::NONE,
                 });
             }

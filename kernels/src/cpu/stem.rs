@@ -4,7 +4,7 @@
 //! seven floats, in the order channel, row, column. After ReLU nothing is below zero, so a border of zeros serves the pool as −∞ would.
 
 use super::ahead::Ahead;
-use super::gemm::{Gemm, Init, Rows};
+use super::gemm::{Batch, Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len};
 use super::spans::Span;
@@ -211,6 +211,7 @@ impl Worker<'_> {
                 dst: dst.add(columns.start * shape.out_channels),
                 dst_rows: Rows::Stride(shape.out_channels),
                 relu: true,
+                batch: Batch::ONE,
                 ahead: Ahead::NONE,
             });
         }

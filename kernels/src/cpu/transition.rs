@@ -4,7 +4,7 @@
 //! An odd last row or column is dropped, as the pool's floor says. Pixels are packed in blocks as in the dense layer.
 
 use super::ahead::Ahead;
-use super::gemm::{Gemm, Init, Rows};
+use super::gemm::{Batch, Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
 use super::prologue::NormReluPool;
@@ -137,6 +137,7 @@ impl Kernel for Worker<'_> {
                     dst: self.dst.at(first * shape.dst_stride),
                     dst_rows: Rows::Stride(shape.dst_stride),
                     relu: false,
+                    batch: Batch::ONE,
                     ahead,
                 });
             }

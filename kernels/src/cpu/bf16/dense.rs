@@ -13,6 +13,7 @@ use super::prologue::{Norm, NormRelu};
 use super::winograd::{self, InputTransform, OutputTransform};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::dense::DenseShape;
+use crate::cpu::gemm::Batch;
 use crate::cpu::int8::layout::unaliased;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
@@ -225,6 +226,7 @@ impl Worker<'_> {
                 bias: Some(self.weights.bias1.as_ptr()),
                 out: Out::Relu(self.mid()),
                 out_rows: Rows::Table(rows),
+                batch: Batch::ONE,
                 ahead: Ahead { starts: &starts[..next.len()], bytes: 2 * shape.in_channels },
             });
         }
@@ -270,25 +272,25 @@ impl Worker<'_> {
     unsafe fn products<V: HalfLanes>(&self, tiles: usize) {
         let (shape, parts) = (self.shape, &self.parts);
         let plane = matrix_len(shape.mid, shape.growth);
-        for point in 0..POINTS {
-            // SAFETY: V and M have room for the chunk, and conv2 holds a matrix for each point.
-            unsafe {
-                let next = [self.weights.conv2.as_ptr().add((point + 1) % POINTS * plane).cast()];
-                V::call(HalfGemm {
-                    rows: tiles,
-                    a: self.scratch.add(parts.v).cast::<u16>().add(point * parts.v_plane),
-                    a_rows: Rows::Stride(shape.mid),
-                    runs: &[0],
-                    run_len: shape.mid,
-                    w: self.weights.conv2.as_ptr().add(point * plane),
-                    panel_len: panel_len(shape.mid),
-                    panels: shape.growth / PANEL,
-                    bias: None,
-                    out: Out::Sums(self.scratch.add(parts.m + point * parts.m_plane)),
-                    out_rows: Rows::Stride(shape.growth),
-                    ahead: Ahead { starts: &next, bytes: 2 * plane },
-                });
-            }
+        let u = self.weights.conv2.as_ptr();
+        let next: [_; POINTS] = std::array::from_fn(|point| u.wrapping_add((point + 1) % POINTS * plane).cast());
+        // SAFETY: V and M have room for the chunk, and conv2 holds a matrix for each point.
+        unsafe {
+            V::call(HalfGemm {
+                rows: tiles,
+                a: self.scratch.add(parts.v).cast::<u16>(),
+                a_rows: Rows::Stride(shape.mid),
+                runs: &[0],
+                run_len: shape.mid,
+                w: u,
+                panel_len: panel_len(shape.mid),
+                panels: shape.growth / PANEL,
+                bias: None,
+                out: Out::Sums(self.scratch.add(parts.m)),
+                out_rows: Rows::Stride(shape.growth),
+                batch: Batch { count: POINTS, a: parts.v_plane, w: plane, dst: parts.m_plane },
+                ahead: Ahead { starts: &next, bytes: 2 * plane },
+            });
         }
     }
 
@@ -347,6 +349,7 @@ impl Worker<'_> {
                         bias: None,
                         out: Out::Rounded(dst),
                         out_rows: Rows::Stride(shape.slab_stride),
+                        batch: Batch::ONE,
                         ahead: Ahead::NONE,
                     });
                 }

@@ -10,9 +10,9 @@ use super::HalfKernel;
 use super::lanes::HalfLanes;
 use super::layout::{matrix_len, panel_len};
 use crate::cpu::ahead::{Ahead, Asking, STEPS};
+use crate::cpu::gemm::Batch;
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::{PANEL, pad};
-use crate::cpu::part;
 use crate::isa::Isa;
 
 /// Where row r of an operand starts, in its numbers.
@@ -45,6 +45,24 @@ pub(crate) enum Out {
     Relu(*mut u16),
 }
 
+impl Out {
+    /// `numbers` further on.
+    ///
+    /// # Safety
+    /// As of pointers.
+    #[inline(always)]
+    unsafe fn add(self, numbers: usize) -> Self {
+        // SAFETY: as promised.
+        unsafe {
+            match self {
+                Self::Sums(to) => Self::Sums(to.add(numbers)),
+                Self::Rounded(to) => Self::Rounded(to.add(numbers)),
+                Self::Relu(to) => Self::Relu(to.add(numbers)),
+            }
+        }
+    }
+}
+
 /// The product; the pointers cover everything that rows, runs and panels name.
 #[derive(Clone, Copy)]
 pub(crate) struct HalfGemm<'a> {
@@ -60,6 +78,7 @@ pub(crate) struct HalfGemm<'a> {
     pub(crate) bias: Option<*const f32>,
     pub(crate) out: Out,
     pub(crate) out_rows: Rows<'a>,
+    pub(crate) batch: Batch,
     /// What the step after this one reads.
     pub(crate) ahead: Ahead<'a>,
 }
@@ -67,23 +86,38 @@ pub(crate) struct HalfGemm<'a> {
 impl HalfKernel for HalfGemm<'_> {
     #[inline(always)]
     fn run<V: HalfLanes>(self) {
-        let mut asking = self.ahead.over(self.asks::<V>());
-        let mut panel = 0;
-        while panel < self.panels {
-            // SAFETY: the fields cover the panels that are left, by the contract of the struct.
-            unsafe {
-                panel += match (V::Floats::LANES, self.panels - panel) {
-                    (16, 4..) => columns::<V, 4, 6, 4>(&self, panel, &mut asking),
-                    (16, 2..) => columns::<V, 2, 12, 2>(&self, panel, &mut asking),
-                    (16, _) => columns::<V, 1, 12, 1>(&self, panel, &mut asking),
-                    (_, _) => columns::<V, 2, 6, 1>(&self, panel, &mut asking),
-                };
-            }
+        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>());
+        for product in 0..self.batch.count {
+            // SAFETY: the pointers cover every product of the batch, by the contract of the struct.
+            unsafe { self.one::<V>(product, &mut asking) };
         }
     }
 }
 
 impl HalfGemm<'_> {
+    /// Product number `product` of the batch.
+    #[inline(always)]
+    unsafe fn one<V: HalfLanes>(mut self, product: usize, asking: &mut Asking<'_>) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            self.a = self.a.add(product * self.batch.a);
+            self.w = self.w.add(product * self.batch.w);
+            self.out = self.out.add(product * self.batch.dst);
+        }
+        let mut panel = 0;
+        while panel < self.panels {
+            // SAFETY: the fields cover the panels that are left, by the contract of the struct.
+            unsafe {
+                panel += match (V::Floats::LANES, self.panels - panel) {
+                    (16, 4..) => columns::<V, 4, 6, 4>(&self, panel, asking),
+                    (16, 2..) => columns::<V, 2, 12, 2>(&self, panel, asking),
+                    (16, _) => columns::<V, 1, 12, 1>(&self, panel, asking),
+                    (_, _) => columns::<V, 2, 6, 1>(&self, panel, asking),
+                };
+            }
+        }
+    }
+
     /// How often the tiles ask for what comes after them.
     #[inline(always)]
     fn asks<V: HalfLanes>(&self) -> usize {
@@ -108,12 +142,13 @@ unsafe fn columns<V: HalfLanes, const NR: usize, const MR: usize, const PANELS: 
         return PANELS;
     }
     let tiles = g.rows.div_ceil(MR);
+    let (low, higher) = (g.rows / tiles.max(1), g.rows % tiles.max(1));
+    let mut row = 0;
     for t in 0..tiles {
-        let range = part(g.rows, tiles, t);
-        let row = range.start;
+        let height = low + usize::from(t < higher);
         // SAFETY: the rows and panels exist, by the contract of `HalfGemm`.
         unsafe {
-            match range.len() {
+            match height {
                 1 => tile::<V, 1, NR>(g, row, panel, asking),
                 2 if MR >= 2 => tile::<V, 2, NR>(g, row, panel, asking),
                 3 if MR >= 3 => tile::<V, 3, NR>(g, row, panel, asking),
@@ -129,6 +164,7 @@ unsafe fn columns<V: HalfLanes, const NR: usize, const MR: usize, const PANELS: 
                 _ => {}
             }
         }
+        row += height;
     }
     PANELS
 }
@@ -233,6 +269,7 @@ pub fn product(isa: Isa, p: &Product<'_>, dst: &mut [f32]) {
         bias: None,
         out: Out::Sums(dst.as_mut_ptr()),
         out_rows: Rows::Stride(pad(p.n)),
+        batch: Batch::ONE,
         ahead: Ahead::NONE,
     });
 }

@@ -8,6 +8,7 @@ use super::lanes::HalfLanes;
 use super::layout::{matrix_len, panel_len};
 use super::prologue::{Norm, NormReluPool};
 use crate::cpu::ahead::Ahead;
+use crate::cpu::gemm::Batch;
 use crate::cpu::int8::layout::unaliased;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
@@ -113,6 +114,7 @@ impl HalfKernel for Worker<'_> {
                     bias: None,
                     out: Out::Rounded(self.dst.at(first * shape.dst_stride)),
                     out_rows: Rows::Stride(shape.dst_stride),
+                    batch: Batch::ONE,
                     ahead,
                 });
             }

@@ -18,6 +18,7 @@ use super::prologue::{Bounds, Clamp};
 use super::winograd::{self, InputTransform, OutputTransform, PATCH, POINTS, TILE};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::dense::DenseShape;
+use crate::cpu::gemm::Batch;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
@@ -235,6 +236,7 @@ impl Worker<'_> {
                 panels: shape.mid / PANEL,
                 out: Out::Wide(requantise, self.mid()),
                 out_rows: Rows::Table(rows),
+                batch: Batch::ONE,
                 ahead: Ahead { starts: &starts[..next.len()], bytes: shape.in_channels },
             });
         }
@@ -284,24 +286,24 @@ impl Worker<'_> {
     unsafe fn products<V: IntLanes>(&self, tiles: usize) {
         let (shape, parts) = (self.shape, &self.parts);
         let plane = matrix_len(shape.mid, shape.growth);
-        for point in 0..POINTS {
-            // SAFETY: V and M have room for the chunk, and conv2 holds a matrix for each point.
-            unsafe {
-                let next = [self.weights.conv2.as_ptr().add((point + 1) % POINTS * plane).cast()];
-                V::call(IntGemm::<Pairs> {
-                    rows: tiles,
-                    a: self.scratch.add(parts.v).cast::<i16>().add(point * parts.v_plane),
-                    a_rows: Rows::Stride(shape.mid),
-                    runs: &[0],
-                    run_len: shape.mid,
-                    w: self.weights.conv2.as_ptr().add(point * plane),
-                    panel_len: panel_len(shape.mid),
-                    panels: shape.growth / PANEL,
-                    out: Out::Sums(self.scratch.add(parts.m + point * parts.m_plane)),
-                    out_rows: Rows::Stride(shape.growth),
-                    ahead: Ahead { starts: &next, bytes: 2 * plane },
-                });
-            }
+        let u = self.weights.conv2.as_ptr();
+        let next: [_; POINTS] = std::array::from_fn(|point| u.wrapping_add((point + 1) % POINTS * plane).cast());
+        // SAFETY: V and M have room for the chunk, and conv2 holds a matrix for each point.
+        unsafe {
+            V::call(IntGemm::<Pairs> {
+                rows: tiles,
+                a: self.scratch.add(parts.v).cast::<i16>(),
+                a_rows: Rows::Stride(shape.mid),
+                runs: &[0],
+                run_len: shape.mid,
+                w: u,
+                panel_len: panel_len(shape.mid),
+                panels: shape.growth / PANEL,
+                out: Out::Sums(self.scratch.add(parts.m)),
+                out_rows: Rows::Stride(shape.growth),
+                batch: Batch { count: POINTS, a: parts.v_plane, w: plane, dst: parts.m_plane },
+                ahead: Ahead { starts: &next, bytes: 2 * plane },
+            });
         }
     }
 
@@ -360,6 +362,7 @@ impl Worker<'_> {
                         panels: shape.growth / PANEL,
                         out: Out::Codes(self.requantise2(), dst),
                         out_rows: Rows::Stride(shape.slab_stride),
+                        batch: Batch::ONE,
                         ahead: Ahead::NONE,
                     });
                 }

@@ -12,9 +12,9 @@ use super::IntKernel;
 use super::lanes::IntLanes;
 use super::layout::{Group, Pairs, matrix_len, panel_len};
 use crate::cpu::ahead::{Ahead, Asking, STEPS};
+use crate::cpu::gemm::Batch;
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::{PANEL, pad};
-use crate::cpu::part;
 use crate::integers::Integers;
 
 /// Where row r of an operand starts, in its numbers.
@@ -67,6 +67,24 @@ pub(crate) enum Out {
     Codes(Requantise, *mut u8),
 }
 
+impl Out {
+    /// `numbers` further on.
+    ///
+    /// # Safety
+    /// As of pointers.
+    #[inline(always)]
+    unsafe fn add(self, numbers: usize) -> Self {
+        // SAFETY: as promised.
+        unsafe {
+            match self {
+                Self::Sums(to) => Self::Sums(to.add(numbers)),
+                Self::Wide(requantise, to) => Self::Wide(requantise, to.add(numbers)),
+                Self::Codes(requantise, to) => Self::Codes(requantise, to.add(numbers)),
+            }
+        }
+    }
+}
+
 /// The product; the pointers cover everything that rows, runs and panels name.
 #[derive(Clone, Copy)]
 pub(crate) struct IntGemm<'a, G: Group> {
@@ -80,6 +98,7 @@ pub(crate) struct IntGemm<'a, G: Group> {
     pub(crate) panels: usize,
     pub(crate) out: Out,
     pub(crate) out_rows: Rows<'a>,
+    pub(crate) batch: Batch,
     /// What the step after this one reads.
     pub(crate) ahead: Ahead<'a>,
 }
@@ -87,23 +106,38 @@ pub(crate) struct IntGemm<'a, G: Group> {
 impl<G: Group> IntKernel for IntGemm<'_, G> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
-        let mut asking = self.ahead.over(self.asks::<V>());
-        let mut panel = 0;
-        while panel < self.panels {
-            // SAFETY: as many panels are left as are taken, by the contract of the struct.
-            unsafe {
-                panel += match (V::LANES, self.panels - panel) {
-                    (16, 4..) => columns::<V, G, 4, 6, 4>(&self, panel, &mut asking),
-                    (16, 2..) => columns::<V, G, 2, 8, 2>(&self, panel, &mut asking),
-                    (16, _) => columns::<V, G, 1, 8, 1>(&self, panel, &mut asking),
-                    _ => columns::<V, G, 2, 6, 1>(&self, panel, &mut asking),
-                };
-            }
+        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>());
+        for product in 0..self.batch.count {
+            // SAFETY: the pointers cover every product of the batch, by the contract of the struct.
+            unsafe { self.one::<V>(product, &mut asking) };
         }
     }
 }
 
 impl<G: Group> IntGemm<'_, G> {
+    /// Product number `product` of the batch.
+    #[inline(always)]
+    unsafe fn one<V: IntLanes>(mut self, product: usize, asking: &mut Asking<'_>) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            self.a = self.a.add(product * self.batch.a);
+            self.w = self.w.add(product * self.batch.w);
+            self.out = self.out.add(product * self.batch.dst);
+        }
+        let mut panel = 0;
+        while panel < self.panels {
+            // SAFETY: as many panels are left as are taken, by the contract of the struct.
+            unsafe {
+                panel += match (V::LANES, self.panels - panel) {
+                    (16, 4..) => columns::<V, G, 4, 6, 4>(&self, panel, asking),
+                    (16, 2..) => columns::<V, G, 2, 8, 2>(&self, panel, asking),
+                    (16, _) => columns::<V, G, 1, 8, 1>(&self, panel, asking),
+                    _ => columns::<V, G, 2, 6, 1>(&self, panel, asking),
+                };
+            }
+        }
+    }
+
     /// How often the tiles ask for what comes after them.
     #[inline(always)]
     fn asks<V: IntLanes>(&self) -> usize {
@@ -128,12 +162,13 @@ unsafe fn columns<V: IntLanes, G: Group, const NR: usize, const MR: usize, const
         return PANELS;
     }
     let tiles = g.rows.div_ceil(MR);
+    let (low, higher) = (g.rows / tiles.max(1), g.rows % tiles.max(1));
+    let mut row = 0;
     for t in 0..tiles {
-        let range = part(g.rows, tiles, t);
-        let row = range.start;
+        let height = low + usize::from(t < higher);
         // SAFETY: the rows and panels exist, by the contract of `IntGemm`.
         unsafe {
-            match range.len() {
+            match height {
                 1 => tile::<V, G, 1, NR>(g, row, panel, asking),
                 2 => tile::<V, G, 2, NR>(g, row, panel, asking),
                 3 => tile::<V, G, 3, NR>(g, row, panel, asking),
@@ -145,6 +180,7 @@ unsafe fn columns<V: IntLanes, G: Group, const NR: usize, const MR: usize, const
                 _ => {}
             }
         }
+        row += height;
     }
     PANELS
 }
@@ -258,6 +294,7 @@ pub fn product(level: Integers, p: &Product<'_>, dst: &mut [f32]) {
         panels: pad(p.n) / PANEL,
         out: Out::Sums(dst.as_mut_ptr()),
         out_rows: Rows::Stride(pad(p.n)),
+        batch: Batch::ONE,
         ahead: Ahead::NONE,
     });
 }

@@ -8,6 +8,7 @@ use super::lanes::IntLanes;
 use super::layout::{CODES, Pairs, matrix_len, panel_len, unaliased};
 use super::prologue::{Bounds, ClampPool};
 use crate::cpu::ahead::Ahead;
+use crate::cpu::gemm::Batch;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
@@ -119,6 +120,7 @@ impl IntKernel for Worker<'_> {
                     panels: shape.out_channels / PANEL,
                     out: Out::Codes(requantise, self.dst.at(first * shape.dst_stride)),
                     out_rows: Rows::Stride(shape.dst_stride),
+                    batch: Batch::ONE,
                     ahead,
                 });
             }
