@@ -89,14 +89,16 @@ impl Grid {
     fn places(&self, pixel: usize, places: &mut [usize]) {
         let area = self.height * self.width;
         let (mut image, mut y, mut x) = (pixel / area, pixel % area / self.width, pixel % self.width);
-        for place in places {
-            *place = self.mid_at(image, y + 1) + (x + 1) * self.mid_stride;
-            x += 1;
-            if x == self.width {
-                (x, y) = (0, y + 1);
-                if y == self.height {
-                    (y, image) = (0, image + 1);
-                }
+        let mut filled = 0;
+        while filled < places.len() {
+            let run = (self.width - x).min(places.len() - filled);
+            let first = self.mid_at(image, y + 1) + (x + 1) * self.mid_stride;
+            for (i, place) in places[filled..filled + run].iter_mut().enumerate() {
+                *place = first + i * self.mid_stride;
+            }
+            (filled, x, y) = (filled + run, 0, y + 1);
+            if y == self.height {
+                (y, image) = (0, image + 1);
             }
         }
     }
@@ -179,12 +181,9 @@ impl Tiles<'_> {
         let total: usize = self.missing(strip, fresh).map(|run| run.len()).sum();
         let blocks = total.div_ceil(block_pixels);
         let (mut places, mut pixels, mut next) = ([0; BLOCK_PIXELS], [0; BLOCK_PIXELS], [0; BLOCK_PIXELS]);
-        let mut left = self.missing(strip, fresh).flatten();
-        let mut count = 0;
+        let mut left = Pixels::of(self.missing(strip, fresh));
+        let mut count = if blocks > 0 { left.take(&mut pixels[..part(total, blocks, 0).len()]) } else { 0 };
         for block in 0..blocks {
-            if block == 0 {
-                count = take(&mut left, &mut pixels[..part(total, blocks, 0).len()]);
-            }
             let mut filled = 0;
             while filled < count {
                 let first = pixels[filled];
@@ -194,8 +193,8 @@ impl Tiles<'_> {
                 filled += run;
             }
             let coming = match following {
-                _ if block + 1 < blocks => take(&mut left, &mut next[..part(total, blocks, block + 1).len()]),
-                Some((strip, fresh)) => take(&mut self.missing(strip, fresh).flatten(), &mut next[..block_pixels]),
+                _ if block + 1 < blocks => left.take(&mut next[..part(total, blocks, block + 1).len()]),
+                Some((strip, fresh)) => Pixels::of(self.missing(strip, fresh)).take(&mut next[..block_pixels]),
                 None => 0,
             };
             multiply(&places[..count], &next[..coming]);
@@ -232,8 +231,34 @@ impl Tiles<'_> {
     }
 }
 
-/// Fills `pixels` as far as there are any, and says how far.
-#[inline(always)]
-fn take(from: &mut impl Iterator<Item = usize>, pixels: &mut [usize]) -> usize {
-    pixels.iter_mut().zip(from).map(|(slot, pixel)| *slot = pixel).count()
+/// The pixels of some runs, a few at a time.
+struct Pixels<R> {
+    runs: R,
+    run: Range<usize>,
+}
+
+impl<R: Iterator<Item = Range<usize>>> Pixels<R> {
+    #[inline(always)]
+    fn of(runs: R) -> Self {
+        Self { runs, run: 0..0 }
+    }
+
+    /// Fills `pixels` as far as there are any, and says how far.
+    #[inline(always)]
+    fn take(&mut self, pixels: &mut [usize]) -> usize {
+        let mut filled = 0;
+        while filled < pixels.len() {
+            if self.run.is_empty() {
+                let Some(run) = self.runs.next() else { break };
+                self.run = run;
+                continue;
+            }
+            let count = self.run.len().min(pixels.len() - filled);
+            for (i, pixel) in pixels[filled..filled + count].iter_mut().enumerate() {
+                *pixel = self.run.start + i;
+            }
+            (self.run.start, filled) = (self.run.start + count, filled + count);
+        }
+        filled
+    }
 }

@@ -240,16 +240,36 @@ unsafe fn finish<V: IntLanes, G: Group, const MR: usize, const NR: usize>(
     row: usize,
     panel: usize,
 ) {
-    for i in 0..MR {
-        let dst = g.out_rows.at(row + i) + panel * PANEL;
-        for j in 0..NR {
-            let (o, dst, sum) = (panel * PANEL + j * V::LANES, dst + j * V::LANES, sums[i][j]);
-            // SAFETY: as in `tile`.
-            unsafe {
-                match g.out {
-                    Out::Sums(to) => sum.store(to.add(dst)),
-                    Out::Wide(requantise, to) => V::store_wide_codes(requantise.apply(sum, o), to.add(dst)),
-                    Out::Codes(requantise, to) => V::store_codes(requantise.apply(sum, o), to.add(dst)),
+    let first = panel * PANEL;
+    // SAFETY: as in `tile`.
+    unsafe {
+        match g.out {
+            Out::Sums(to) => {
+                for i in 0..MR {
+                    let dst = to.add(g.out_rows.at(row + i) + first);
+                    for j in 0..NR {
+                        sums[i][j].store(dst.add(j * V::LANES));
+                    }
+                }
+            }
+            Out::Wide(requantise, to) => {
+                for i in 0..MR {
+                    let dst = to.add(g.out_rows.at(row + i) + first);
+                    let code = |j: usize| requantise.apply(sums[i][j], first + j * V::LANES);
+                    for j in 0..NR / 2 {
+                        V::store_wide_codes2([code(2 * j), code(2 * j + 1)], dst.add(2 * j * V::LANES));
+                    }
+                    if NR % 2 == 1 {
+                        V::store_wide_codes(code(NR - 1), dst.add((NR - 1) * V::LANES));
+                    }
+                }
+            }
+            Out::Codes(requantise, to) => {
+                for i in 0..MR {
+                    let dst = to.add(g.out_rows.at(row + i) + first);
+                    for j in 0..NR {
+                        V::store_codes(requantise.apply(sums[i][j], first + j * V::LANES), dst.add(j * V::LANES));
+                    }
                 }
             }
         }

@@ -29,6 +29,10 @@ pub(crate) struct Clamp<G: Group> {
 impl<G: Group> IntKernel for Clamp<G> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
+        if G::LEN == 4 {
+            // SAFETY: as below.
+            return unsafe { self.bytes::<V>() };
+        }
         let mut row = 0;
         while row < self.rows {
             // SAFETY: the caller's pointers cover `rows` rows of `channels` numbers, a multiple of 16.
@@ -44,6 +48,25 @@ impl<G: Group> IntKernel for Clamp<G> {
 }
 
 impl<G: Group> Clamp<G> {
+    /// Codes that stay bytes, a register of them at a time.
+    #[inline(always)]
+    unsafe fn bytes<V: IntLanes>(&self) {
+        let whole = self.channels - self.channels % (4 * V::LANES);
+        for row in 0..self.rows {
+            // SAFETY: as in `run`.
+            unsafe {
+                let (src, dst) = (self.src.add(row * self.src_stride), self.dst.add(row * self.dst_stride));
+                for c in (0..whole).step_by(4 * V::LANES) {
+                    V::clamp_codes(src.add(c), [self.bounds.low.add(c), self.bounds.high.add(c)], dst.add(c).cast());
+                }
+                for c in (whole..self.channels).step_by(16) {
+                    let (low, high) = load::<V>(self.bounds, c);
+                    G::store::<V::Words>(V::Words::clamp(V::Words::load_codes(src.add(c)), low, high), dst.add(c));
+                }
+            }
+        }
+    }
+
     /// `R` rows at once, so that bounds are loaded once for all of them.
     #[inline(always)]
     unsafe fn block<V: IntLanes, const R: usize>(&self, row: usize) {

@@ -110,6 +110,34 @@ pub(crate) trait IntLanes: Copy {
     /// They are writable.
     unsafe fn store_wide_codes(y: Self::Floats, dst: *mut i16);
 
+    /// As [`Self::store_wide_codes`], of two vectors that follow each other.
+    ///
+    /// # Safety
+    /// They are writable.
+    #[inline(always)]
+    unsafe fn store_wide_codes2(y: [Self::Floats; 2], dst: *mut i16) {
+        // SAFETY: as promised.
+        unsafe {
+            Self::store_wide_codes(y[0], dst);
+            Self::store_wide_codes(y[1], dst.add(Self::LANES));
+        }
+    }
+
+    /// min(max(q, low), high) of four codes for each sum, a multiple of sixteen.
+    ///
+    /// # Safety
+    /// `dst` is writable, the others readable.
+    #[inline(always)]
+    unsafe fn clamp_codes(src: *const u8, [low, high]: [*const u8; 2], dst: *mut u8) {
+        for c in (0..4 * Self::LANES).step_by(16) {
+            // SAFETY: as promised.
+            unsafe {
+                let bound = |of: *const u8| Self::Words::load_codes(of.add(c));
+                Self::Words::store_codes(Self::Words::clamp(bound(src), bound(low), bound(high)), dst.add(c));
+            }
+        }
+    }
+
     /// All zero.
     fn zero() -> Self;
     /// Per sum: self + a₀·w₀ + a₁·w₁ of the pairs that lie there.

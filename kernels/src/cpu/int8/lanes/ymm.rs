@@ -58,6 +58,14 @@ impl<const VNNI: bool> IntLanes for YmmInts<VNNI> {
     }
 
     #[inline(always)]
+    unsafe fn clamp_codes(src: *const u8, [low, high]: [*const u8; 2], dst: *mut u8) {
+        unsafe {
+            let raised = _mm256_max_epu8(_mm256_loadu_si256(src.cast()), _mm256_loadu_si256(low.cast()));
+            _mm256_storeu_si256(dst.cast(), _mm256_min_epu8(raised, _mm256_loadu_si256(high.cast())));
+        }
+    }
+
+    #[inline(always)]
     fn zero() -> Self {
         Self(unsafe { _mm256_setzero_si256() })
     }

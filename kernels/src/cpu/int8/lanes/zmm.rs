@@ -50,6 +50,24 @@ impl<const VNNI: bool> IntLanes for ZmmInts<VNNI> {
     }
 
     #[inline(always)]
+    unsafe fn store_wide_codes2(y: [Avx512Lanes; 2], dst: *mut i16) {
+        unsafe {
+            // Packing goes within quarters of the register: their order is put right.
+            let packed = _mm512_packus_epi32(_mm512_cvtps_epi32(y[0].0), _mm512_cvtps_epi32(y[1].0));
+            let order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+            _mm512_storeu_si512(dst.cast(), _mm512_permutexvar_epi64(order, packed));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn clamp_codes(src: *const u8, [low, high]: [*const u8; 2], dst: *mut u8) {
+        unsafe {
+            let raised = _mm512_max_epu8(_mm512_loadu_si512(src.cast()), _mm512_loadu_si512(low.cast()));
+            _mm512_storeu_si512(dst.cast(), _mm512_min_epu8(raised, _mm512_loadu_si512(high.cast())));
+        }
+    }
+
+    #[inline(always)]
     fn zero() -> Self {
         Self(unsafe { _mm512_setzero_si512() })
     }
