@@ -8,7 +8,7 @@ use std::slice::Iter;
 /// Bytes of a cache line; a smaller or larger one costs requests and nothing else.
 const LINE: usize = 64;
 /// Steps of a product between two times that it asks.
-pub(crate) const STEPS: usize = 16;
+pub(crate) const STEPS: usize = 8;
 
 /// What to ask for: runs of equal length.
 #[derive(Clone, Copy)]
