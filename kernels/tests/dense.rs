@@ -3,8 +3,9 @@
 mod support;
 
 use radnet_kernels::Isa;
-use radnet_kernels::cpu::dense::{DenseShape, DenseWeights, dense_layer};
+use radnet_kernels::cpu::dense::{DenseShape, DenseWeights, dense_layer, mid_map};
 use radnet_kernels::cpu::layout::{matrix_len, pack_matrix};
+use radnet_kernels::cpu::spans::{Marked, Span};
 use support::{Random, assert_within, gamma, on_every_tier};
 
 struct Case {
@@ -54,19 +55,43 @@ impl Case {
 
     fn run(&self, isa: Isa, workers: usize, images_at_once: usize) -> Vec<f32> {
         let s = &self.shape;
+        self.with_weights(|weights| {
+            let mut slab = self.slab.clone();
+            let image = s.height * s.width * s.slab_stride;
+            for group in slab.chunks_mut(image * images_at_once) {
+                let shape = DenseShape { images: group.len() / image, ..*s };
+                let mut scratch = vec![f32::NAN; shape.scratch_len(workers) * workers];
+                dense_layer(isa, &shape, weights, None, group, &mut scratch, workers);
+            }
+            slab
+        })
+    }
+
+    /// One image of which `marked` is computed, in a slab that holds nonsense wherever that says the layer has nothing to read.
+    fn run_marked(&self, isa: Isa, workers: usize, (tiles, pixels): (&[Span], &[Span])) -> Vec<f32> {
+        let s = &self.shape;
+        self.with_weights(|weights| {
+            let (mut slab, mut mid) = (self.slab.clone(), vec![f32::NAN; s.height * s.width * s.mid]);
+            let mut scratch = vec![f32::NAN; s.scratch_len(workers) * workers];
+            mid_map(isa, s, weights, &mut slab, &mut mid, &mut scratch);
+            assert!(slab == self.slab);
+            for (i, pixel) in slab.chunks_exact_mut(s.slab_stride).enumerate() {
+                if !pixels[i / s.width].columns().contains(&(i % s.width)) {
+                    pixel[..s.in_channels].fill(1e9);
+                }
+            }
+            dense_layer(isa, s, weights, Some(Marked { tiles, pixels, mid: Some(&mid) }), &mut slab, &mut scratch, workers);
+            slab
+        })
+    }
+
+    fn with_weights<T>(&self, run: impl Fn(&DenseWeights<'_>) -> T) -> T {
+        let s = &self.shape;
         let mut conv1 = vec![0.0; matrix_len(s.in_channels, s.mid)];
         pack_matrix(&mut conv1, s.in_channels, s.mid, |o, i| self.conv1[o * s.in_channels + i]);
         let mut conv2 = vec![0.0; s.conv2_len()];
         s.pack_conv2(&mut conv2, |o, i| std::array::from_fn(|t| f64::from(self.conv2[(o * s.mid + i) * 9 + t])));
-        let weights = DenseWeights { scale: &self.scale, shift: &self.shift, conv1: &conv1, bias1: &self.bias1, conv2: &conv2 };
-        let mut slab = self.slab.clone();
-        let image = s.height * s.width * s.slab_stride;
-        for group in slab.chunks_mut(image * images_at_once) {
-            let shape = DenseShape { images: group.len() / image, ..*s };
-            let mut scratch = vec![f32::NAN; shape.scratch_len(workers) * workers];
-            dense_layer(isa, &shape, &weights, None, group, &mut scratch, workers);
-        }
-        slab
+        run(&DenseWeights { scale: &self.scale, shift: &self.shift, conv1: &conv1, bias1: &self.bias1, conv2: &conv2 })
     }
 
     /// Exact outputs and error bounds, [image, y, x, growth].
@@ -203,6 +228,31 @@ fn workers_and_batches_do_not_change_a_bit() {
             for at_once in [1, 2, images] {
                 let slab = pool.install(|| case.run(Isa::detect(), workers, at_once));
                 assert!(slab == expected, "{images} images of {height}x{width}: {workers} workers, {at_once} at once");
+            }
+        }
+    }
+}
+
+/// With marks, exactly the wanted tiles are written, as without, and of the mid map only marked pixels are computed, on every tier.
+#[test]
+fn marks_change_no_bit() {
+    for (height, width, channels) in [(1, 1, (64, 128, 32)), (18, 13, (64, 128, 32)), (9, 66, (80, 16, 16)), (23, 71, (32, 64, 16))] {
+        let case = Case::new(1, height, width, channels);
+        let (s, whole) = (case.shape, case.run(Isa::detect(), 1, 1));
+        let (rows, columns) = (height.div_ceil(4), width.div_ceil(4));
+        let tiles: Vec<Span> = (0..rows)
+            .map(|r| if r % 4 == 2 { Span::default() } else { Span { start: r % 3 % columns, end: columns - r % 2 % columns } })
+            .collect();
+        let pixels: Vec<Span> = (0..height)
+            .map(|y| if y % 5 == 3 { Span::default() } else { Span { start: y % 7, end: width.saturating_sub(y % 4) } })
+            .collect();
+        for workers in [1, 2] {
+            let slab = on_every_tier("marks", |isa| case.run_marked(isa, workers, (&tiles, &pixels)));
+            for (pixel, (found, all)) in slab.chunks_exact(s.slab_stride).zip(whole.chunks_exact(s.slab_stride)).enumerate() {
+                let (y, x) = (pixel / width, pixel % width);
+                let inside = tiles[y / 4].columns().contains(&(x / 4));
+                let expected = if inside { all } else { &case.slab[pixel * s.slab_stride..][..s.slab_stride] };
+                assert!(found[s.in_channels..] == expected[s.in_channels..], "{s:?} {y} {x}");
             }
         }
     }

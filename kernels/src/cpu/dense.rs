@@ -12,7 +12,7 @@ use super::gemm::{Batch, Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
 use super::prologue::NormRelu;
-use super::spans::Span;
+use super::spans::Marked;
 use super::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
 use super::winograd::{self, InputTransform, OutputTransform, PATCH, POINTS, TILE};
 use super::{Kernel, part};
@@ -93,7 +93,7 @@ impl DenseShape {
 }
 
 /// Runs a layer on `workers` threads of the current pool; `scratch` holds [`DenseShape::scratch_len`] floats for each.
-/// With `tiles`, one span a tile row of a single image, only those tiles are written.
+/// With `marked`, for a single image, only those tiles are written.
 ///
 /// # Panics
 /// When a slice is too short for the shape.
@@ -101,7 +101,7 @@ pub fn dense_layer(
     isa: Isa,
     shape: &DenseShape,
     weights: &DenseWeights<'_>,
-    tiles: Option<&[Span]>,
+    marked: Option<Marked<'_, f32>>,
     slab: &mut [f32],
     scratch: &mut [f32],
     workers: usize,
@@ -116,17 +116,37 @@ pub fn dense_layer(
     assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= mid);
     assert!(weights.conv1.len() >= matrix_len(k, mid) && weights.conv2.len() >= shape.conv2_len());
     let grid = Grid::new(shape, unaliased(shape.mid), workers);
-    assert!(tiles.is_none_or(|t| shape.images == 1 && t.len() == grid.tile_rows && t.iter().all(|s| s.end <= grid.tile_columns)));
+    let tiles = Tiles::new(shape, grid, marked.as_ref());
+    let known = marked.and_then(|marked| marked.mid);
     let parts = Parts::of(shape, &grid);
     assert!(scratch.len() >= parts.total * workers);
-    let (slab, tiles) = (SharedMut::new(slab), Tiles { grid, spans: tiles });
+    let slab = SharedMut::new(slab);
     parallel::over_chunks(&mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
         let strips = part(grid.strips(), workers, worker);
         if strips.is_empty() {
             return;
         }
-        isa.run(Worker { shape, weights, tiles, parts, strips, slab, scratch: scratch.as_mut_ptr() });
+        isa.run(Worker { shape, weights, tiles, known, parts, strips, slab, scratch: scratch.as_mut_ptr() });
     });
+}
+
+/// The map between a layer's convolutions, \[height, width, mid\], of one image, for [`Marked`]; `scratch` holds [`DenseShape::scratch_len`] floats for one worker.
+///
+/// # Panics
+/// When a slice is too short for the shape.
+pub fn mid_map(isa: Isa, shape: &DenseShape, weights: &DenseWeights<'_>, slab: &mut [f32], mid: &mut [f32], scratch: &mut [f32]) {
+    let pixels = shape.height * shape.width;
+    let (k, width) = (shape.in_channels, shape.mid);
+    assert!(shape.images == 1 && k.is_multiple_of(PANEL) && width.is_multiple_of(PANEL) && slab.len() >= pixels * shape.slab_stride);
+    assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= width);
+    assert!(shape.slab_stride >= k && weights.conv1.len() >= matrix_len(k, width) && mid.len() >= pixels * width);
+    let grid = Grid::new(shape, unaliased(shape.mid), 1);
+    let parts = Parts::of(shape, &grid);
+    assert!(scratch.len() >= parts.total);
+    let tiles = Tiles { grid, spans: None, unknown: None };
+    let (slab, scratch) = (SharedMut::new(slab), scratch.as_mut_ptr());
+    let layer = Worker { shape, weights, tiles, known: None, parts, strips: 0..0, slab, scratch };
+    isa.run(MidMap { layer, mid: mid.as_mut_ptr() });
 }
 
 /// Where the pieces of a worker's scratch lie.
@@ -160,6 +180,7 @@ struct Worker<'a> {
     shape: &'a DenseShape,
     weights: &'a DenseWeights<'a>,
     tiles: Tiles<'a>,
+    known: Option<&'a [f32]>,
     parts: Parts,
     strips: std::ops::Range<usize>,
     slab: SharedMut<'a>,
@@ -192,6 +213,32 @@ impl Kernel for Worker<'_> {
     }
 }
 
+/// The first convolution of a whole map.
+struct MidMap<'a> {
+    layer: Worker<'a>,
+    mid: *mut f32,
+}
+
+impl Kernel for MidMap<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: F32Lanes>(self) {
+        let pixels = self.layer.shape.height * self.layer.shape.width;
+        let block = self.layer.parts.block_pixels;
+        for first in (0..pixels).step_by(block) {
+            let mut places = [0; BLOCK_PIXELS];
+            let count = block.min(pixels - first);
+            places.iter_mut().enumerate().for_each(|(i, place)| *place = (first + i) * self.layer.shape.mid);
+            // SAFETY: `mid_map` checked the lengths; a block fits the scratch.
+            unsafe {
+                self.layer.pack::<V>(first, 0, count);
+                self.layer.pointwise::<V>(self.mid, &places[..count], &[]);
+            }
+        }
+    }
+}
+
 impl Worker<'_> {
     /// Makes the mid rows of a strip that the ring does not hold yet.
     #[inline(always)]
@@ -202,8 +249,11 @@ impl Worker<'_> {
             for row in self.tiles.borders(strip, fresh) {
                 self.scratch.add(self.parts.mid + row).write_bytes(0, self.tiles.grid.mid_row);
             }
+            if let Some(known) = self.known {
+                self.tiles.copy_known(strip, fresh, known, self.shape.mid, self.scratch.add(self.parts.mid));
+            }
             let pack = |pixel, filled, count| self.pack::<V>(pixel, filled, count);
-            let multiply = |places: &[usize], next: &[usize]| self.pointwise::<V>(places, next);
+            let multiply = |places: &[usize], next: &[usize]| self.pointwise::<V>(self.scratch.add(self.parts.mid), places, next);
             self.tiles.in_blocks((strip, fresh), following, self.parts.block_pixels, pack, multiply);
         }
     }
@@ -227,11 +277,11 @@ impl Worker<'_> {
         }
     }
 
-    /// The 1×1 of a packed block, to `rows` of the ring, before pixels `next` are packed.
+    /// The 1×1 of a packed block, to `rows` of `mid`, before pixels `next` are packed.
     #[inline(always)]
-    unsafe fn pointwise<V: F32Lanes>(&self, rows: &[usize], next: &[usize]) {
+    unsafe fn pointwise<V: F32Lanes>(&self, mid: *mut f32, rows: &[usize], next: &[usize]) {
         let shape = self.shape;
-        // SAFETY: the block is packed, and `rows` name pixels of the ring.
+        // SAFETY: the block is packed, and `rows` name pixels of `mid`.
         unsafe {
             let mut starts = [std::ptr::null(); BLOCK_PIXELS];
             starts.iter_mut().zip(next).for_each(|(start, pixel)| *start = self.slab.at(pixel * shape.slab_stride).cast_const().cast());
@@ -245,7 +295,7 @@ impl Worker<'_> {
                 panel_len: panel_len(shape.in_channels),
                 panels: shape.mid / PANEL,
                 init: Init::Bias(self.weights.bias1.as_ptr()),
-                dst: self.scratch.add(self.parts.mid),
+                dst: mid,
                 dst_rows: Rows::Table(rows),
                 relu: true,
                 batch: Batch::ONE,

@@ -36,6 +36,16 @@ impl Span {
         self.start..self.end.max(self.start)
     }
 
+    /// The columns of both.
+    pub fn common(self, other: Self) -> Self {
+        Self { start: self.start.max(other.start), end: self.end.min(other.end) }
+    }
+
+    /// What lies to the left and to the right of a part.
+    pub fn around(self, part: Self) -> (Self, Self) {
+        (Self { start: self.start, end: part.start }, Self { start: part.end, end: self.end })
+    }
+
     /// The smallest span that holds both.
     pub fn hull(self, other: Self) -> Self {
         match (self.is_empty(), other.is_empty()) {
@@ -44,6 +54,17 @@ impl Span {
             _ => Self { start: self.start.min(other.start), end: self.end.max(other.end) },
         }
     }
+}
+
+/// What of a dense layer has to be computed; the rest is an empty slice's.
+#[derive(Clone, Copy)]
+pub struct Marked<'a, T> {
+    /// Wanted tiles, one span a tile row.
+    pub tiles: &'a [Span],
+    /// The pixels that the layer reads and that differ from the empty slice's, one span a row.
+    pub pixels: &'a [Span],
+    /// The empty slice's map between the convolutions, \[height, width, mid\], if it was kept: then only those pixels go through the first one.
+    pub mid: Option<&'a [T]>,
 }
 
 fn hull(rows: &[Span]) -> Span {

@@ -3,7 +3,7 @@
 
 use super::dense::DenseShape;
 use super::part;
-use super::spans::Span;
+use super::spans::{Marked, Span};
 use super::winograd::TILE;
 use std::ops::Range;
 
@@ -116,6 +116,22 @@ pub(crate) struct Tiles<'a> {
     pub(crate) grid: Grid,
     /// One span a tile row; all tiles without it.
     pub(crate) spans: Option<&'a [Span]>,
+    /// Pixels whose place in the mid map is not known, one span a row; none is without it.
+    pub(crate) unknown: Option<&'a [Span]>,
+}
+
+impl<'a> Tiles<'a> {
+    /// The tiles of a map of such a layer.
+    ///
+    /// # Panics
+    /// When there are not as many spans as rows, or they leave the map.
+    pub(crate) fn new<T>(shape: &DenseShape, grid: Grid, marked: Option<&Marked<'a, T>>) -> Self {
+        let Some(marked) = marked else { return Self { grid, spans: None, unknown: None } };
+        assert!(shape.images == 1 && marked.tiles.len() == grid.tile_rows && marked.tiles.iter().all(|s| s.end <= grid.tile_columns));
+        assert!(marked.pixels.len() == shape.height && marked.pixels.iter().all(|s| s.end <= shape.width));
+        assert!(marked.mid.is_none_or(|mid| mid.len() >= shape.height * shape.width * shape.mid));
+        Self { grid, spans: Some(marked.tiles), unknown: marked.mid.map(|_| marked.pixels) }
+    }
 }
 
 impl Tiles<'_> {
@@ -207,15 +223,44 @@ impl Tiles<'_> {
     fn missing(&self, strip: Strip, fresh: bool) -> impl Iterator<Item = Range<usize>> {
         let Grid { height, width, .. } = self.grid;
         let image = strip.image * height * width;
-        let from = if fresh { strip.first_row.saturating_sub(1) } else { strip.first_row + 1 };
-        let to = (strip.end_row + 1).min(height);
+        let Range { start: from, end: to } = self.new_rows(strip, fresh);
         // Without spans a strip is one run.
         let rows = if from >= to || self.spans.is_some() { from..to } else { from..from + 1 };
         rows.map(move |y| match self.spans {
-            Some(_) => image + y * width + self.mid_columns(y).start..image + y * width + self.mid_columns(y).end,
+            Some(_) => {
+                let wanted = self.mid_columns(y);
+                let columns = self.unknown.map_or(wanted, |unknown| wanted.common(unknown[y])).columns();
+                image + y * width + columns.start..image + y * width + columns.end
+            }
             None if strip.images > 1 => image..image + strip.images * height * width,
             None => image + from * width..image + to * width,
         })
+    }
+
+    /// Mid rows of a strip that the ring does not hold yet.
+    #[inline(always)]
+    fn new_rows(&self, strip: Strip, fresh: bool) -> Range<usize> {
+        let from = if fresh { strip.first_row.saturating_sub(1) } else { strip.first_row + 1 };
+        from..(strip.end_row + 1).min(self.grid.height)
+    }
+
+    /// Copies what [`Self::in_blocks`] leaves out because it is known: runs of pixels of `known` \[height, width, mid\] to places in `ring`.
+    ///
+    /// # Safety
+    /// `ring` is a ring of this grid, and `known` as long as [`Self::new`] wants it.
+    #[inline(always)]
+    pub(crate) unsafe fn copy_known<T: Copy>(&self, strip: Strip, fresh: bool, known: &[T], mid: usize, ring: *mut T) {
+        let Some(unknown) = self.unknown else { return };
+        for y in self.new_rows(strip, fresh) {
+            let wanted = self.mid_columns(y);
+            let inner = wanted.common(unknown[y]);
+            let (left, right) = if inner.is_empty() { (wanted, Span::default()) } else { wanted.around(inner) };
+            for x in left.columns().chain(right.columns()) {
+                let place = self.grid.mid_at(0, y + 1) + (x + 1) * self.grid.mid_stride;
+                // SAFETY: a pixel of the map and its place in the ring, whose pixels are at least `mid` numbers apart.
+                unsafe { ring.add(place).copy_from_nonoverlapping(known.as_ptr().add((y * self.grid.width + x) * mid), mid) };
+            }
+        }
     }
 
     /// Columns of a mid row that the tiles above and below it read.

@@ -1,22 +1,35 @@
 //! Air: what the network gives on an empty slice, copied to wherever a slice sees nothing else ([`radnet_kernels::cpu::spans`]).
 //!
-//! Only blocks whose maps one slice fills alone take part: on small maps nearly every pixel sees the head.
+//! Only blocks whose maps one slice fills alone take part: on small maps nearly every pixel sees the head. Of their layers the map between the
+//! convolutions is kept too, as far as [`MIDS_BYTES`] reach: the 3×3 reads more of it than differs from the empty slice's.
 
 use super::CpuBackend;
 use super::planar::{Memory, Outputs};
-use super::program::{Op, Program};
-use radnet_kernels::cpu::spans::{Span, differing};
+use super::program::{Element, Op, Program};
+use radnet_kernels::cpu::dense::DenseShape;
+use radnet_kernels::cpu::spans::{Marked, Span, differing};
 use std::sync::OnceLock;
 
 /// A scan of fewer slices would not win back what the empty slice costs; it profits where an earlier scan has paid.
 const WORTH_AN_EMPTY_SLICE: usize = 8;
 
+/// Most bytes of the maps between convolutions, first layers first: they gain most.
+const MIDS_BYTES: usize = 64 << 20;
+
 /// The empty slice of a backend.
 pub(super) struct Air {
     /// x of every channel.
     x: Vec<f32>,
-    /// Slabs of the blocks that slices fill alone, made when first wanted; none when there was no memory.
-    slabs: OnceLock<Option<Vec<Vec<f32>>>>,
+    /// Made when first wanted; none when there was no memory.
+    maps: OnceLock<Option<Maps>>,
+}
+
+/// What the network gives on it.
+struct Maps {
+    /// Slabs of the blocks that slices fill alone.
+    slabs: Vec<Vec<f32>>,
+    /// Maps between the convolutions of the first dense layers, by the index of the stage; empty where there is none.
+    mids: Vec<Vec<f32>>,
 }
 
 /// Which part of each map differs from the empty slice's, while one slice passes through the network.
@@ -26,11 +39,12 @@ pub(super) struct Marks {
     map: Vec<Span>,
     next: Vec<Span>,
     tiles: Vec<Span>,
+    before: Vec<Span>,
 }
 
 impl Air {
     pub(super) fn new(x: Vec<f32>) -> Self {
-        Self { x, slabs: OnceLock::new() }
+        Self { x, maps: OnceLock::new() }
     }
 }
 
@@ -43,12 +57,12 @@ impl Marks {
         });
         let rows = rows.max().unwrap_or(0);
         let room = || vec![Span::default(); rows];
-        Self { active: false, input: room(), map: room(), next: room(), tiles: room() }
+        Self { active: false, input: room(), map: room(), next: room(), tiles: room(), before: room() }
     }
 
     /// Looks at a slice that the stem will read.
     pub(super) fn look(&mut self, air: Option<&Air>, input: &[f32]) {
-        self.active = air.is_some_and(|air| air.slabs.get().is_some_and(Option::is_some));
+        self.active = air.is_some_and(|air| air.maps.get().is_some_and(Option::is_some));
         if let (true, Some(air)) = (self.active, air) {
             let columns = input.len() / air.x.len() / self.input.len();
             differing(input, &air.x, columns, &mut self.input);
@@ -77,13 +91,15 @@ impl Marks {
         }
     }
 
-    /// A dense layer's tiles.
-    pub(super) fn layer(&mut self, op: &Op) -> Option<&[Span]> {
+    /// What of a dense layer is to be computed, with the empty slice's map between its convolutions.
+    pub(super) fn layer<'a, T>(&'a mut self, op: &Op, mid: Option<&'a [T]>) -> Option<Marked<'a, T>> {
         match op {
             Op::Dense { shape, .. } | Op::DenseCodes { shape, .. } if self.active => {
                 let tiles = &mut self.tiles[..shape.height.div_ceil(radnet_kernels::cpu::winograd::TILE)];
+                let pixels = &mut self.before[..shape.height];
+                pixels.copy_from_slice(&self.map[..shape.height]);
                 shape.spans(&mut self.map[..shape.height], tiles);
-                Some(tiles)
+                Some(Marked { tiles, pixels, mid })
             }
             _ => None,
         }
@@ -91,41 +107,70 @@ impl Marks {
 }
 
 impl CpuBackend {
-    /// Makes the empty slice's slabs where a scan of `slices` is worth it and they are not there yet.
+    /// Makes the empty slice's maps where a scan of `slices` is worth it and they are not there yet.
     pub(super) fn prepare_air(&self, slices: usize, memory: &mut Memory<'_>) {
         if let Some(air) = self.air.as_ref().filter(|_| slices >= WORTH_AN_EMPTY_SLICE) {
-            air.slabs.get_or_init(|| self.empty_slabs(air, memory));
+            air.maps.get_or_init(|| self.empty_maps(air, memory));
         }
     }
 
     /// Runs an empty slice and keeps every slab before its block is left.
-    fn empty_slabs(&self, air: &Air, memory: &mut Memory<'_>) -> Option<Vec<Vec<f32>>> {
+    fn empty_maps(&self, air: &Air, memory: &mut Memory<'_>) -> Option<Maps> {
         memory.marks.active = false;
         let input = self.arena.input();
         let area = self.input.area();
         memory.arena[input].chunks_exact_mut(area).zip(&air.x).for_each(|(plane, x)| plane.fill(*x));
-        let mut slabs: Vec<Vec<f32>> = Vec::new();
+        let (mut slabs, mut mids) = (Vec::new(), Vec::new());
+        let mut left = MIDS_BYTES;
         let mut nothing = Outputs { pooled: &mut [], attention: &mut [], segmentation: &mut [] };
         for (index, stage) in self.program.stages[..self.program.single].iter().enumerate() {
             if matches!(stage.op, Op::Transition { .. } | Op::TransitionCodes { .. } | Op::Attention { .. }) {
                 let slab = &memory.arena[self.arena.slab(stage.block, 0, 1)];
-                let mut kept = Vec::new();
-                kept.try_reserve_exact(slab.len()).ok()?;
-                kept.extend_from_slice(slab);
+                let mut kept = room(slab.len())?;
+                kept.copy_from_slice(slab);
                 slabs.push(kept);
             }
+            let mid = match &stage.op {
+                Op::Dense { shape, .. } | Op::DenseCodes { shape, .. } => self.empty_mid(index, shape, &mut left, memory),
+                _ => None,
+            };
+            mids.push(mid.unwrap_or_default());
             if !matches!(stage.op, Op::Attention { .. }) {
                 self.execute(index, 0, 1, &mut nothing, memory);
             }
         }
-        Some(slabs)
+        Some(Maps { slabs, mids })
+    }
+
+    /// The map between a layer's convolutions on the empty slice, whose slab the arena holds, if the bytes that are `left` are enough.
+    fn empty_mid(&self, index: usize, shape: &DenseShape, left: &mut usize, memory: &mut Memory<'_>) -> Option<Vec<f32>> {
+        let numbers = shape.height * shape.width * shape.mid;
+        let len = if self.program.element == Element::F32 { numbers } else { numbers.div_ceil(2) };
+        *left = left.checked_sub(4 * len)?;
+        let mut mid = room(len)?;
+        self.mid_map(index, shape, &mut mid, memory);
+        Some(mid)
     }
 
     /// The empty slice's slab of a block, where there is one.
     pub(super) fn empty_slab(&self, block: usize) -> Option<&[f32]> {
-        let slabs = self.air.as_ref()?.slabs.get()?.as_ref()?;
-        slabs.get(block).map(Vec::as_slice)
+        let maps = self.air.as_ref()?.maps.get()?.as_ref()?;
+        maps.slabs.get(block).map(Vec::as_slice)
     }
+
+    /// The empty slice's map between the convolutions of a stage, where there is one.
+    pub(super) fn known_mid(&self, index: usize) -> Option<&[f32]> {
+        let maps = self.air.as_ref()?.maps.get()?.as_ref()?;
+        maps.mids.get(index).map(Vec::as_slice).filter(|mid| !mid.is_empty())
+    }
+}
+
+/// Zeros, if there is memory.
+fn room(len: usize) -> Option<Vec<f32>> {
+    let mut kept = Vec::new();
+    kept.try_reserve_exact(len).ok()?;
+    kept.resize(len, 0.0);
+    Some(kept)
 }
 
 /// Copies every pixel outside the spans, one a row, from the empty slice's slab: all channels that its block will ever have. `stride` counts

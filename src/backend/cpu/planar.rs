@@ -7,7 +7,7 @@ use crate::observer::Observer;
 use crate::tensor::SliceSource;
 use crate::{Error, ErrorKind, Result};
 use radnet_kernels::cpu::attention::{AttentionWeights, attention_pool};
-use radnet_kernels::cpu::dense::{DenseShape, DenseWeights, dense_layer};
+use radnet_kernels::cpu::dense::{DenseShape, DenseWeights, dense_layer, mid_map};
 use radnet_kernels::cpu::segmentation::{SegmentationWeights, segmentation_map};
 use radnet_kernels::cpu::stem::stem;
 use radnet_kernels::cpu::transition::{TransitionWeights, transition};
@@ -135,16 +135,35 @@ impl CpuBackend {
 
     fn run_dense(&self, index: usize, shape: &DenseShape, slot: usize, memory: &mut Memory<'_>) {
         let stage = &self.program.stages[index];
-        let Op::Dense { scale, shift, conv1, bias1, conv2, .. } = &stage.op else { return };
-        let w = |range: &std::ops::Range<usize>| &self.packed[range.clone()];
-        let weights = DenseWeights { scale: w(scale), shift: w(shift), conv1: w(conv1), bias1: w(bias1), conv2: w(conv2) };
+        let Some(weights) = self.dense_weights(&stage.op) else { return };
         let slab = self.arena.slab(stage.block, slot, shape.images);
-        let tiles = memory.marks.layer(&stage.op);
+        let marked = memory.marks.layer(&stage.op, self.known_mid(index));
         match &mut memory.shared {
-            Some((scratch, workers)) => dense_layer(self.isa, shape, &weights, tiles, &mut memory.arena[slab], scratch, *workers),
+            Some((scratch, workers)) => dense_layer(self.isa, shape, &weights, marked, &mut memory.arena[slab], scratch, *workers),
             None => {
                 let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
-                dense_layer(self.isa, shape, &weights, tiles, slab, scratch, 1);
+                dense_layer(self.isa, shape, &weights, marked, slab, scratch, 1);
+            }
+        }
+    }
+
+    fn dense_weights(&self, op: &Op) -> Option<DenseWeights<'_>> {
+        let Op::Dense { scale, shift, conv1, bias1, conv2, .. } = op else { return None };
+        let w = |range: &std::ops::Range<usize>| &self.packed[range.clone()];
+        Some(DenseWeights { scale: w(scale), shift: w(shift), conv1: w(conv1), bias1: w(bias1), conv2: w(conv2) })
+    }
+
+    /// The map between the convolutions of a dense layer for the first image's slab, in the numbers of the precision.
+    pub(super) fn mid_map(&self, index: usize, shape: &DenseShape, mid: &mut [f32], memory: &mut Memory<'_>) {
+        let stage = &self.program.stages[index];
+        let [slab, scratch] = disjoint(memory.arena, [self.arena.slab(stage.block, 0, 1), self.arena.scratch(index)]);
+        match (&stage.op, self.program.element) {
+            (Op::DenseCodes { places, .. }, _) => self.mid_map_codes((shape, places), slab, mid, scratch),
+            (op, Element::Bf16) => self.mid_map_bf16(op, shape, slab, mid, scratch),
+            (op, _) => {
+                if let Some(weights) = self.dense_weights(op) {
+                    mid_map(self.isa, shape, &weights, slab, mid, scratch);
+                }
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::cpu::dense::DenseShape;
 use crate::cpu::gemm::Batch;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
-use crate::cpu::spans::Span;
+use crate::cpu::spans::Marked;
 use crate::cpu::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
 use crate::integers::Integers;
 use crate::parallel::{self, SharedMut};
@@ -65,7 +65,7 @@ pub fn scratch_len(shape: &DenseShape, workers: usize) -> usize {
 }
 
 /// Runs a layer on `workers` threads of the current pool; `scratch` holds [`scratch_len`] floats for each.
-/// With `tiles`, one span a tile row of a single image, only those tiles are written.
+/// With `marked`, for a single image, only those tiles are written.
 ///
 /// # Panics
 /// When a slice is too short for the shape.
@@ -73,7 +73,7 @@ pub fn dense_layer(
     level: Integers,
     shape: &DenseShape,
     weights: &DenseWeights<'_>,
-    tiles: Option<&[Span]>,
+    marked: Option<Marked<'_, i16>>,
     slab: &mut [u8],
     scratch: &mut [f32],
     workers: usize,
@@ -84,18 +84,34 @@ pub fn dense_layer(
     }
     check(level, shape, weights, slab.len());
     let grid = Grid::new(shape, unaliased(shape.mid), workers);
-    assert!(tiles.is_none_or(|t| shape.images == 1 && t.len() == grid.tile_rows && t.iter().all(|s| s.end <= grid.tile_columns)));
+    let tiles = Tiles::new(shape, grid, marked.as_ref());
+    let known = marked.and_then(|marked| marked.mid);
     let parts = Parts::of(shape, &grid);
     assert!(scratch.len() >= parts.total * workers);
     let slab = SharedMut::new(slab);
-    let tiles = Tiles { grid, spans: tiles };
     parallel::over_chunks(&mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
         let strips = part(grid.strips(), workers, worker);
         if strips.is_empty() {
             return;
         }
-        level.run(Worker { shape, weights, tiles, parts, strips, slab, scratch: scratch.as_mut_ptr() });
+        level.run(Worker { shape, weights, tiles, known, parts, strips, slab, scratch: scratch.as_mut_ptr() });
     });
+}
+
+/// The map between a layer's convolutions, \[height, width, mid\], of one image, for [`Marked`]; `scratch` holds [`scratch_len`] floats for one worker.
+///
+/// # Panics
+/// When a slice is too short for the shape.
+pub fn mid_map(level: Integers, shape: &DenseShape, weights: &DenseWeights<'_>, slab: &mut [u8], mid: &mut [i16], scratch: &mut [f32]) {
+    check(level, shape, weights, slab.len());
+    assert!(shape.images == 1 && mid.len() >= shape.height * shape.width * shape.mid);
+    let grid = Grid::new(shape, unaliased(shape.mid), 1);
+    let parts = Parts::of(shape, &grid);
+    assert!(scratch.len() >= parts.total);
+    let tiles = Tiles { grid, spans: None, unknown: None };
+    let (slab, scratch) = (SharedMut::new(slab), scratch.as_mut_ptr());
+    let layer = Worker { shape, weights, tiles, known: None, parts, strips: 0..0, slab, scratch };
+    level.run(MidMap { layer, mid: mid.as_mut_ptr() });
 }
 
 fn check(level: Integers, shape: &DenseShape, weights: &DenseWeights<'_>, slab: usize) {
@@ -141,6 +157,7 @@ struct Worker<'a> {
     shape: &'a DenseShape,
     weights: &'a DenseWeights<'a>,
     tiles: Tiles<'a>,
+    known: Option<&'a [i16]>,
     parts: Parts,
     strips: std::ops::Range<usize>,
     slab: SharedMut<'a, u8>,
@@ -175,6 +192,35 @@ impl IntKernel for Worker<'_> {
     }
 }
 
+/// The first convolution of a whole map.
+struct MidMap<'a> {
+    layer: Worker<'a>,
+    mid: *mut i16,
+}
+
+impl IntKernel for MidMap<'_> {
+    #[inline(always)]
+    fn run<V: IntLanes>(self) {
+        let pixels = self.layer.shape.height * self.layer.shape.width;
+        let block = self.layer.parts.block_pixels;
+        for first in (0..pixels).step_by(block) {
+            let mut places = [0; BLOCK_PIXELS];
+            let count = block.min(pixels - first);
+            places.iter_mut().enumerate().for_each(|(i, place)| *place = (first + i) * self.layer.shape.mid);
+            // SAFETY: `mid_map` checked the lengths; a block fits the scratch.
+            unsafe {
+                if V::QUADS {
+                    self.layer.pack::<V, Quads>(first, 0, count);
+                    self.layer.pointwise::<V, Quads>(self.mid, &places[..count], &[]);
+                } else {
+                    self.layer.pack::<V, Pairs>(first, 0, count);
+                    self.layer.pointwise::<V, Pairs>(self.mid, &places[..count], &[]);
+                }
+            }
+        }
+    }
+}
+
 impl Worker<'_> {
     /// The ring.
     #[inline(always)]
@@ -192,8 +238,11 @@ impl Worker<'_> {
             for row in self.tiles.borders(strip, fresh) {
                 self.mid().add(row).write_bytes(0, self.tiles.grid.mid_row);
             }
+            if let Some(known) = self.known {
+                self.tiles.copy_known(strip, fresh, known, self.shape.mid, self.mid());
+            }
             let pack = |pixel, filled, count| self.pack::<V, G>(pixel, filled, count);
-            let multiply = |places: &[usize], next: &[usize]| self.pointwise::<V, G>(places, next);
+            let multiply = |places: &[usize], next: &[usize]| self.pointwise::<V, G>(self.mid(), places, next);
             self.tiles.in_blocks((strip, fresh), following, self.parts.block_pixels, pack, multiply);
         }
     }
@@ -216,12 +265,12 @@ impl Worker<'_> {
         }
     }
 
-    /// The 1×1 of a packed block, to `rows` of the ring, before pixels `next` are packed.
+    /// The 1×1 of a packed block, to `rows` of `mid`, before pixels `next` are packed.
     #[inline(always)]
-    unsafe fn pointwise<V: IntLanes, G: Group>(&self, rows: &[usize], next: &[usize]) {
+    unsafe fn pointwise<V: IntLanes, G: Group>(&self, mid: *mut i16, rows: &[usize], next: &[usize]) {
         let (shape, weights) = (self.shape, self.weights);
         let requantise = Requantise { scale: weights.scale1.as_ptr(), offset: weights.offset1.as_ptr() };
-        // SAFETY: the block is packed, and `rows` name pixels of the ring.
+        // SAFETY: the block is packed, and `rows` name pixels of `mid`.
         unsafe {
             let mut starts = [std::ptr::null(); BLOCK_PIXELS];
             starts.iter_mut().zip(next).for_each(|(start, pixel)| *start = self.slab.at(pixel * shape.slab_stride).cast_const());
@@ -234,7 +283,7 @@ impl Worker<'_> {
                 w: weights.conv1.as_ptr().cast(),
                 panel_len: panel_len_of::<G>(shape.in_channels),
                 panels: shape.mid / PANEL,
-                out: Out::Wide(requantise, self.mid()),
+                out: Out::Wide(requantise, mid),
                 out_rows: Rows::Table(rows),
                 batch: Batch::ONE,
                 ahead: Ahead { starts: &starts[..next.len()], bytes: shape.in_channels },

@@ -4,7 +4,7 @@ use crate::backend::cpu::planar::{Memory, disjoint};
 use crate::backend::cpu::program::{Op, Stage};
 use crate::backend::cpu::{CpuBackend, air};
 use radnet_kernels::cpu::bf16::convert::{ConvertShape, narrow, widen};
-use radnet_kernels::cpu::bf16::dense::{DenseWeights, dense_layer};
+use radnet_kernels::cpu::bf16::dense::{DenseWeights, dense_layer, mid_map};
 use radnet_kernels::cpu::bf16::layout::{halves, halves_mut};
 use radnet_kernels::cpu::bf16::transition::{TransitionWeights, transition};
 use radnet_kernels::cpu::dense::DenseShape;
@@ -12,21 +12,39 @@ use radnet_kernels::cpu::stem::stem;
 use std::ops::Range;
 
 impl CpuBackend {
+    fn weights_of_halves(&self, op: &Op) -> Option<DenseWeights<'_>> {
+        let Op::Dense { scale, shift, conv1, bias1, conv2, .. } = op else { return None };
+        let w = |range: &Range<usize>| &self.packed[range.clone()];
+        Some(DenseWeights { scale: w(scale), shift: w(shift), conv1: halves(w(conv1)), bias1: w(bias1), conv2: halves(w(conv2)) })
+    }
+
+    /// The map between the convolutions of a layer over bf16.
+    pub(in crate::backend::cpu) fn mid_map_bf16(
+        &self,
+        op: &Op,
+        shape: &DenseShape,
+        slab: &mut [f32],
+        mid: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        if let Some(weights) = self.weights_of_halves(op) {
+            mid_map(self.isa, shape, &weights, halves_mut(slab), halves_mut(mid), scratch);
+        }
+    }
+
     /// A dense layer over bf16 for `shape.images` images from `slot` on.
     pub(in crate::backend::cpu) fn run_dense_bf16(&self, index: usize, shape: &DenseShape, slot: usize, memory: &mut Memory<'_>) {
         let stage = &self.program.stages[index];
-        let Op::Dense { scale, shift, conv1, bias1, conv2, .. } = &stage.op else { return };
-        let w = |range: &Range<usize>| &self.packed[range.clone()];
-        let weights = DenseWeights { scale: w(scale), shift: w(shift), conv1: halves(w(conv1)), bias1: w(bias1), conv2: halves(w(conv2)) };
+        let Some(weights) = self.weights_of_halves(&stage.op) else { return };
         let slab = self.arena.slab(stage.block, slot, shape.images);
-        let tiles = memory.marks.layer(&stage.op);
+        let marked = memory.marks.layer(&stage.op, self.known_mid(index).map(halves));
         match &mut memory.shared {
             Some((scratch, workers)) => {
-                dense_layer(self.isa, shape, &weights, tiles, halves_mut(&mut memory.arena[slab]), scratch, *workers);
+                dense_layer(self.isa, shape, &weights, marked, halves_mut(&mut memory.arena[slab]), scratch, *workers);
             }
             None => {
                 let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
-                dense_layer(self.isa, shape, &weights, tiles, halves_mut(slab), scratch, 1);
+                dense_layer(self.isa, shape, &weights, marked, halves_mut(slab), scratch, 1);
             }
         }
     }

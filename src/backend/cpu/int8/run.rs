@@ -6,8 +6,8 @@ use crate::backend::cpu::program::{Op, Stage};
 use crate::backend::cpu::{CpuBackend, air};
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::int8::convert::{ConvertShape, quantise, restore};
-use radnet_kernels::cpu::int8::dense::{DenseWeights, dense_layer};
-use radnet_kernels::cpu::int8::layout::{codes, codes_mut, words};
+use radnet_kernels::cpu::int8::dense::{DenseWeights, dense_layer, mid_map};
+use radnet_kernels::cpu::int8::layout::{codes, codes_mut, words, words_mut};
 use radnet_kernels::cpu::int8::transition::{TransitionWeights, transition};
 use radnet_kernels::cpu::stem::stem;
 use std::ops::Range;
@@ -25,6 +25,31 @@ impl CpuBackend {
         words(&self.packed[range.clone()])
     }
 
+    fn weights_of_codes(&self, places: &DensePlaces) -> DenseWeights<'_> {
+        let ((scale1, offset1), (scale2, offset2)) = (self.factors(&places.mid), self.factors(&places.out));
+        DenseWeights {
+            low: self.bytes(&places.low),
+            high: self.bytes(&places.high),
+            conv1: self.bytes(&places.conv1),
+            scale1,
+            offset1,
+            conv2: self.words(&places.conv2),
+            scale2,
+            offset2,
+        }
+    }
+
+    /// The map between the convolutions of a layer over codes.
+    pub(in crate::backend::cpu) fn mid_map_codes(
+        &self,
+        (shape, places): (&DenseShape, &DensePlaces),
+        slab: &mut [f32],
+        mid: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        mid_map(self.integers, shape, &self.weights_of_codes(places), codes_mut(slab), words_mut(mid), scratch);
+    }
+
     /// A dense layer over codes for `shape.images` images from `slot` on.
     pub(in crate::backend::cpu) fn run_dense_codes(
         &self,
@@ -34,26 +59,16 @@ impl CpuBackend {
         memory: &mut Memory<'_>,
     ) {
         let stage = &self.program.stages[index];
-        let ((scale1, offset1), (scale2, offset2)) = (self.factors(&places.mid), self.factors(&places.out));
-        let weights = DenseWeights {
-            low: self.bytes(&places.low),
-            high: self.bytes(&places.high),
-            conv1: self.bytes(&places.conv1),
-            scale1,
-            offset1,
-            conv2: self.words(&places.conv2),
-            scale2,
-            offset2,
-        };
+        let weights = self.weights_of_codes(places);
         let slab = self.arena.slab(stage.block, slot, shape.images);
-        let tiles = memory.marks.layer(&stage.op);
+        let marked = memory.marks.layer(&stage.op, self.known_mid(index).map(words));
         match &mut memory.shared {
             Some((scratch, workers)) => {
-                dense_layer(self.integers, shape, &weights, tiles, codes_mut(&mut memory.arena[slab]), scratch, *workers);
+                dense_layer(self.integers, shape, &weights, marked, codes_mut(&mut memory.arena[slab]), scratch, *workers);
             }
             None => {
                 let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
-                dense_layer(self.integers, shape, &weights, tiles, codes_mut(slab), scratch, 1);
+                dense_layer(self.integers, shape, &weights, marked, codes_mut(slab), scratch, 1);
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::super::layout::place;
 use super::super::test_numbers::Numbers;
 use super::*;
+use crate::cpu::spans::Span;
 
 /// A layer with random numbers.
 struct Layer {
@@ -208,11 +209,27 @@ fn spans_change_no_code() {
         let spans: Vec<Span> = (0..rows)
             .map(|r| if r % 4 == 2 { Span::default() } else { Span { start: r % 3 % columns, end: columns - r % 2 % columns } })
             .collect();
+        let marked = |y: usize| if y % 5 == 3 { Span::default() } else { Span { start: y % 7, end: shape.width.saturating_sub(y % 4) } };
+        let pixels: Vec<Span> = (0..shape.height).map(marked).collect();
         for level in Integers::available() {
             let (conv1, mut scratch) = (layer.conv1(level), vec![f32::NAN; scratch_len(&shape, 2) * 2]);
-            let (mut whole, mut some) = (before.clone(), before.clone());
-            dense_layer(level, &shape, &layer.weights(&conv1), None, &mut whole, &mut scratch, 2);
-            dense_layer(level, &shape, &layer.weights(&conv1), Some(&spans), &mut some, &mut scratch, 2);
+            let (mut whole, mut some, mut less) = (before.clone(), before.clone(), before.clone());
+            let weights = layer.weights(&conv1);
+            dense_layer(level, &shape, &weights, None, &mut whole, &mut scratch, 2);
+            let marked = Marked { tiles: &spans, pixels: &pixels, mid: None };
+            dense_layer(level, &shape, &weights, Some(marked), &mut some, &mut scratch, 2);
+            // With a known mid map nothing is read outside the marked pixels, which hold nonsense there.
+            let mut mid = vec![-1; shape.height * shape.width * shape.mid];
+            mid_map(level, &shape, &weights, &mut less, &mut mid, &mut scratch);
+            for (i, pixel) in less.chunks_exact_mut(shape.slab_stride).enumerate() {
+                if !pixels[i / shape.width].columns().contains(&(i % shape.width)) {
+                    pixel[..shape.in_channels].fill(171);
+                }
+            }
+            dense_layer(level, &shape, &weights, Some(Marked { mid: Some(&mid), ..marked }), &mut less, &mut scratch, 2);
+            for (pixel, (found, some)) in less.chunks_exact(shape.slab_stride).zip(some.chunks_exact(shape.slab_stride)).enumerate() {
+                assert!(found[shape.in_channels..] == some[shape.in_channels..], "{} {shape:?} {pixel}", level.name());
+            }
             for (pixel, (found, all)) in some.chunks_exact(shape.slab_stride).zip(whole.chunks_exact(shape.slab_stride)).enumerate() {
                 let (y, x) = (pixel / shape.width, pixel % shape.width);
                 let inside = spans[y / TILE].columns().contains(&(x / TILE));
