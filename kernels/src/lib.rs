@@ -18,3 +18,4 @@ pub mod select;
 pub use buffer::Buffer;
 pub use integers::Integers;
 pub use isa::Isa;
+pub use parallel::team;

@@ -111,7 +111,7 @@ impl CpuBackend {
         let started = self.clocks.as_ref().map(|_| Instant::now());
         self.execute(index, slot, count, out, memory);
         if let (Some(clocks), Some(started)) = (&self.clocks, started) {
-            clocks.add(index, started, count);
+            clocks.add(index, started, count, memory.shared.as_ref().map_or(1, |(_, workers)| *workers));
         }
     }
 

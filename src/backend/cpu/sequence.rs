@@ -59,7 +59,7 @@ impl CpuBackend {
                 _ => {}
             }
             if let (Some(clocks), Some(started)) = (&self.clocks, started) {
-                clocks.add(index, started, 1);
+                clocks.add(index, started, 1, self.threads);
             }
         }
     }

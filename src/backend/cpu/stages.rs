@@ -14,8 +14,9 @@ impl Clocks {
         Self(program.stages.iter().map(|_| Default::default()).collect())
     }
 
-    pub(super) fn add(&self, stage: usize, started: Instant, runs: usize) {
-        let ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    /// `threads`: how many work on this stage or wait for it, so that their time is counted and not the clock's.
+    pub(super) fn add(&self, stage: usize, started: Instant, runs: usize, threads: usize) {
+        let ns = u64::try_from(started.elapsed().as_nanos() * threads as u128).unwrap_or(u64::MAX);
         self.0[stage].0.fetch_add(ns, Ordering::Relaxed);
         self.0[stage].1.fetch_add(runs as u64, Ordering::Relaxed);
     }
