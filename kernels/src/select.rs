@@ -53,7 +53,7 @@ const FAMILIES: [(&str, [&str; 5]); 8] = [
 ];
 
 /// Families over 8-bit codes with the tile of each level, in the order of [`Integers::NAMES`].
-const INTEGERS: [(&str, [&str; 6]); 2] = [
+const INTEGERS: [(&str, [&str; 6]); 3] = [
     ("1×1 int8", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
     (
         "3×3 int8",
@@ -66,6 +66,7 @@ const INTEGERS: [(&str, [&str; 6]); 2] = [
             "integer Winograd F(4×4), 6×2 arrays of 8",
         ],
     ),
+    ("stem int8", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
 ];
 
 /// What `isa` and `level` run, family by family; better ones are refused because the machine lacks them or because this one was asked for.

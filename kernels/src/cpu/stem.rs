@@ -13,9 +13,9 @@ use crate::isa::Isa;
 use crate::parallel::{self, SharedMut};
 
 /// Side of the window.
-const WINDOW: usize = 7;
+pub(crate) const WINDOW: usize = 7;
 /// Most input channels.
-const MAX_CHANNELS: usize = 16;
+pub(crate) const MAX_CHANNELS: usize = 16;
 
 /// Shapes of a stem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,21 @@ impl StemShape {
     pub fn flop(&self) -> u64 {
         let (h, w) = self.conv();
         2 * (h * w * self.out_channels * self.k()) as u64
+    }
+
+    /// Pooled columns of a row that are wanted, all without `spans`.
+    pub(crate) fn pooled(&self, spans: Option<&[Span]>, row: usize) -> Span {
+        spans.map_or(Span { start: 0, end: self.output().1 }, |spans| spans[row])
+    }
+
+    /// Columns of a row after the convolution that the two pooled rows which read it want.
+    pub(crate) fn convolved(&self, spans: Option<&[Span]>, row: usize) -> Span {
+        let last = self.output().0 - 1;
+        let span = self.pooled(spans, row / 2).hull(self.pooled(spans, row.div_ceil(2).min(last)));
+        if span.is_empty() {
+            return Span::default();
+        }
+        Span { start: (2 * span.start).saturating_sub(1), end: (2 * span.end).min(self.conv().1) }
     }
 
     /// Floats of a bordered input row, and of the seven rows of all channels.
@@ -149,21 +164,6 @@ impl Kernel for Worker<'_> {
 }
 
 impl Worker<'_> {
-    /// Pooled columns of a row.
-    fn pooled(&self, row: usize) -> Span {
-        self.spans.map_or(Span { start: 0, end: self.shape.output().1 }, |spans| spans[row])
-    }
-
-    /// Columns of a row after the convolution that the two pooled rows which read it want.
-    fn convolved(&self, row: usize) -> Span {
-        let last = self.shape.output().0 - 1;
-        let span = self.pooled(row / 2).hull(self.pooled(row.div_ceil(2).min(last)));
-        if span.is_empty() {
-            return Span::default();
-        }
-        Span { start: (2 * span.start).saturating_sub(1), end: (2 * span.end).min(self.shape.conv().1) }
-    }
-
     /// Copies input row `y` of every channel between its zero borders; rows outside the image are zero.
     unsafe fn load_row(&self, y: isize) {
         let shape = self.shape;
@@ -187,7 +187,7 @@ impl Worker<'_> {
     #[inline(always)]
     unsafe fn convolve<V: F32Lanes>(&self, row: usize, dst: *mut f32) {
         let shape = self.shape;
-        let columns = self.convolved(row);
+        let columns = shape.convolved(self.spans, row);
         if columns.is_empty() {
             return;
         }
@@ -224,7 +224,7 @@ impl Worker<'_> {
         let (conv_rows, conv_columns) = shape.conv();
         let columns = shape.output().1;
         let (y0, y1) = ((2 * row).saturating_sub(1), (2 * row + 2).min(conv_rows));
-        for x in self.pooled(row).columns() {
+        for x in shape.pooled(self.spans, row).columns() {
             let (x0, x1) = ((2 * x).saturating_sub(1), (2 * x + 2).min(conv_columns));
             for c in (0..shape.out_channels).step_by(V::LANES) {
                 let mut best = V::zero();

@@ -47,7 +47,7 @@ pub(crate) fn transitions(set: Set) -> &'static [[usize; 2]] {
 }
 
 /// Channels × side of the input.
-fn stems(set: Set) -> &'static [[usize; 2]] {
+pub(crate) fn stems(set: Set) -> &'static [[usize; 2]] {
     match set {
         Set::Counted => &[[3, 32], [1, 37]],
         Set::Timed => &[[1, 256], [3, 256], [9, 256]],

@@ -1,6 +1,6 @@
 //! The families over 8-bit codes. Outputs that are codes lie in the output's floats as bytes.
 
-use super::fp32::{layers, products, transitions, windows};
+use super::fp32::{layers, products, stems, transitions, windows};
 use super::numbers::{activations, bytes};
 use super::{Set, Workload};
 use radnet_kernels::cpu::dense::DenseShape;
@@ -10,8 +10,10 @@ use radnet_kernels::cpu::int8::dense::{
 };
 use radnet_kernels::cpu::int8::gemm::{Product, product};
 use radnet_kernels::cpu::int8::layout::{CODES, codes_mut, floats_of_codes, matrix_len, pack_matrix};
+use radnet_kernels::cpu::int8::stem::{self, Slab, StemWeights, pack_stem, weights_len};
 use radnet_kernels::cpu::int8::transition::{self, POOLED, TransitionWeights};
 use radnet_kernels::cpu::layout::pad;
+use radnet_kernels::cpu::stem::StemShape;
 use radnet_kernels::cpu::transition::TransitionShape;
 use radnet_kernels::{Integers, Isa};
 
@@ -22,6 +24,7 @@ pub(crate) fn all(set: Set) -> Vec<Workload> {
     all.extend(direct.iter().map(|shape| window(shape, "3×3 direct int8")));
     all.extend(layers(set).iter().map(layer));
     all.extend(transitions(set).iter().map(pooled));
+    all.extend(stems(set).iter().map(first));
     all.push(converted(if set == Set::Counted { 8 } else { 64 }));
     all
 }
@@ -113,6 +116,22 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
     };
     let output = vec![0.0; floats_of_codes((side / 2) * (side / 2) * n)];
     Workload::new("transition int8", format!("{side}×{side}×{k}"), shape.flop() / 2, output, body)
+}
+
+fn first(&[channels, side]: &[usize; 2]) -> Workload {
+    let shape = StemShape { channels, height: side, width: side, out_channels: 64, slab_stride: 64 };
+    let (weights, mut conv) = (small(64 * shape.k()), vec![0; weights_len(&shape)]);
+    assert!(pack_stem(&shape, &mut conv, 4096, |o, i| weights[o * shape.k() + i].into()));
+    let (scale, offset) = (vec![1.0 / (4096.0 * 64.0 * (shape.k() as f32).sqrt()); 64], vec![0.1; 64]);
+    let (inverse, zero) = (vec![64.0; 64], vec![0.5; 64]);
+    let (image, mut scratch) = (activations(channels * side * side), vec![0.0; stem::scratch_len(&shape)]);
+    let body = move |isa: Isa, dst: &mut [f32]| {
+        let weights = StemWeights { unit: 4096.0, conv: &conv, scale: &scale, offset: &offset };
+        let slab = Slab::Codes { slab: codes_mut(dst), scale: &inverse, offset: &zero };
+        stem::stem(Integers::of(isa), &shape, &weights, (&image, None), slab, &mut scratch, 1);
+    };
+    let (rows, columns) = shape.output();
+    Workload::new("stem int8", format!("{channels}×{side}×{side}"), shape.flop() / 2, vec![0.0; floats_of_codes(rows * columns * 64)], body)
 }
 
 /// Floats of a map of 64 channels to codes.

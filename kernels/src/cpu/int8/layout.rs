@@ -15,7 +15,7 @@ pub(crate) trait Group: Copy {
     /// A number of a row.
     type Activation: Copy;
     /// A weight.
-    type Weight: Copy + From<i8>;
+    type Weight: Copy + From<i8> + Into<i64>;
     /// How many of each.
     const LEN: usize;
 
@@ -114,16 +114,16 @@ pub(crate) fn place(k: usize, o: usize, i: usize) -> usize {
 /// When `dst` is not [`matrix_len`] long.
 #[must_use]
 pub fn pack_matrix(dst: &mut [i16], k: usize, n: usize, activation: i64, weight: impl Fn(usize, usize) -> i8) -> bool {
-    pack_matrix_of::<Pairs>(dst, k, n, activation, weight)
+    pack_matrix_of::<Pairs>(dst, k, n, activation, |o, i| weight(o, i).into())
 }
 
-/// [`pack_matrix`] in groups of either kind.
+/// [`pack_matrix`] in groups of either kind, of weights as wide as they hold.
 pub(crate) fn pack_matrix_of<G: Group>(
     dst: &mut [G::Weight],
     k: usize,
     n: usize,
     activation: i64,
-    weight: impl Fn(usize, usize) -> i8,
+    weight: impl Fn(usize, usize) -> G::Weight,
 ) -> bool {
     assert_eq!(dst.len(), matrix_len_of::<G>(k, n));
     dst.fill(0.into());
@@ -132,8 +132,8 @@ pub(crate) fn pack_matrix_of<G: Group>(
         let mut sum = 0;
         for i in 0..k {
             let w = weight(o, i);
-            sum += i64::from(w.unsigned_abs());
-            dst[place_of::<G>(k, o, i)] = w.into();
+            sum += Into::<i64>::into(w).abs();
+            dst[place_of::<G>(k, o, i)] = w;
         }
         largest = largest.max(sum * activation);
     }
@@ -191,11 +191,11 @@ mod tests {
         follows_its_formula::<Quads>(4);
     }
 
-    fn follows_its_formula<G: Group<Weight: Into<i64>>>(g: usize) {
+    fn follows_its_formula<G: Group>(g: usize) {
         for (k, n) in [(1, 1), (3, 16), (64, 17), (128, 32), (256, 16)] {
             let mut data = vec![G::Weight::from(-1); matrix_len_of::<G>(k, n)];
             let weight = |o: usize, i: usize| ((o * 31 + i * 7) % 255) as i8;
-            assert!(pack_matrix_of::<G>(&mut data, k, n, CODES, weight));
+            assert!(pack_matrix_of::<G>(&mut data, k, n, CODES, |o, i| weight(o, i).into()));
             let panel = panel_len_of::<G>(k);
             assert!(!(panel * size_of::<G::Weight>()).is_multiple_of(4096));
             for o in 0..pad(n) {

@@ -5,6 +5,7 @@
 //! Winograd. `vpmaddubsw` would read the codes as they are but saturates its sums, and splitting them again costs the multiplier what it saved.
 //! `vpdpbusd` saturates nothing: where it is, the 1×1 of dense layers multiplies clamped codes as bytes, four at a time, with weights laid out for
 //! that; the portable level does the same, so that what VNNI runs is tested everywhere.
+//! The stem's inputs are numbers of 16 bits from the start ([`stem`]).
 //! Every sum is exact, so no order decides a bit. What is left is one conversion to f32 and one fused multiply-add per output, rounded to
 //! the nearest code (ties to even) and saturated, the same on every level
 //! ([`Integers`]).
@@ -15,6 +16,7 @@ pub mod gemm;
 pub(crate) mod lanes;
 pub mod layout;
 pub(crate) mod prologue;
+pub mod stem;
 pub mod transition;
 pub(crate) mod winograd;
 

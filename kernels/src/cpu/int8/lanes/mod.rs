@@ -104,7 +104,7 @@ pub(crate) trait IntLanes: Copy {
     /// They are writable.
     unsafe fn store_codes(y: Self::Floats, dst: *mut u8);
 
-    /// As [`Self::store_codes`], in 16 bits each.
+    /// As [`Self::store_codes`], in 16 bits each; the floats lie in [−32768, 32767].
     ///
     /// # Safety
     /// They are writable.

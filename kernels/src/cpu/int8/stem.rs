@@ -1,0 +1,345 @@
+//! The stem in integers of 16 bits: conv 7×7/2 pad 3, norm0 (folded), ReLU, maxpool 3×3/2 pad 1, planar floats to the first channels of block 1's
+//! slab, as codes or as bf16.
+//!
+//! An input is `round(x · unit)` in 16 bits, a weight a number of 16 bits, their sums exact in 32 bits; an output is `max(0, fma(sum, scale, offset))` in f32,
+//! pooled. A scale is not negative and a fused multiply-add rounds monotonically, so the pool may go first, over sums, and gives the same bits.
+//! Only seven zero-bordered input rows per channel and three rows of sums exist at a time. The seven taps of a window row are eight numbers, four
+//! pairs, of which the last weight is 0: a window is 7·channels runs of eight, in the order channel, row, column.
+//! Rate: a pair a multiply, so 7/8 of twice that of fp32.
+
+use super::IntKernel;
+use super::gemm::{IntGemm, Out, Requantise, Rows};
+use super::lanes::IntLanes;
+use super::layout::{Pairs, floats_of_words, matrix_len, pack_matrix_of, panel_len};
+use crate::cpu::ahead::Ahead;
+use crate::cpu::bf16::HalfKernel;
+use crate::cpu::bf16::lanes::HalfLanes;
+use crate::cpu::gemm::Batch;
+use crate::cpu::lanes::F32Lanes;
+use crate::cpu::layout::PANEL;
+use crate::cpu::part;
+use crate::cpu::spans::Span;
+use crate::cpu::stem::{MAX_CHANNELS, StemShape, WINDOW};
+use crate::integers::Integers;
+use crate::isa::Isa;
+use crate::parallel::{self, SharedMut};
+use std::ops::Range;
+
+/// Numbers that a window row takes.
+const RUN: usize = WINDOW + 1;
+
+/// The weights of a stem.
+#[derive(Clone, Copy)]
+pub struct StemWeights<'a> {
+    /// What 1 is as an input number: a power of two.
+    pub unit: f32,
+    /// Packed by [`pack_stem`].
+    pub conv: &'a [i16],
+    /// From sums to floats, not negative.
+    pub scale: &'a [f32],
+    /// See `scale`.
+    pub offset: &'a [f32],
+}
+
+/// Where pooled pixels go; [`StemShape::slab_stride`] counts its numbers.
+pub enum Slab<'a> {
+    /// The nearest codes of `scale[c] · y + offset[c]`, saturated.
+    Codes {
+        /// Codes.
+        slab: &'a mut [u8],
+        /// Per channel.
+        scale: &'a [f32],
+        /// Per channel.
+        offset: &'a [f32],
+    },
+    /// The nearest bf16, by the tier's instruction for that.
+    Halves(Isa, &'a mut [u16]),
+}
+
+/// Whether every value is finite and |x| · unit at most `largest`.
+pub fn fits(values: &[f32], unit: f32, largest: i16) -> bool {
+    // Without their sign the bits of floats are ordered as the floats are, with infinity and NaN above.
+    let found = values.iter().fold(0, |found, x| found.max(x.to_bits() & !(1 << 31)));
+    found <= (f32::from(largest) / unit).to_bits()
+}
+
+/// Length of a sum with its padding.
+fn k(shape: &StemShape) -> usize {
+    shape.channels * WINDOW * RUN
+}
+
+/// Numbers of the packed weights.
+pub fn weights_len(shape: &StemShape) -> usize {
+    matrix_len(k(shape), shape.out_channels)
+}
+
+/// Packs weights given by `weight(output, 49 · channel + 7 · row + column)`, for input numbers up to `largest`. Whether every sum fits 32 bits whatever
+/// the input is; if not, the weights must not be used.
+///
+/// # Panics
+/// When `dst` is not [`weights_len`] long.
+#[must_use]
+pub fn pack_stem(shape: &StemShape, dst: &mut [i16], largest: i16, weight: impl Fn(usize, usize) -> i16) -> bool {
+    let tap = |o, i| if i % RUN < WINDOW { weight(o, i / RUN * WINDOW + i % RUN) } else { 0 };
+    pack_matrix_of::<Pairs>(dst, k(shape), shape.out_channels, largest.into(), tap)
+}
+
+/// Numbers of a bordered input row, and of the seven rows of all channels.
+fn input_row(shape: &StemShape) -> usize {
+    (shape.width + 2 * WINDOW).next_multiple_of(2 * PANEL)
+}
+
+fn input_len(shape: &StemShape) -> usize {
+    shape.channels * WINDOW * input_row(shape)
+}
+
+/// Floats that one worker needs.
+pub fn scratch_len(shape: &StemShape) -> usize {
+    floats_of_words(input_len(shape)) + 3 * shape.conv().1 * shape.out_channels
+}
+
+/// Runs the stem on one image \[channels, height, width\] whose values are numbers that the weights were packed for ([`fits`]); `scratch` holds [`scratch_len`] floats for each of `workers`.
+/// With `spans`, one an output row, only those pixels are written.
+///
+/// # Panics
+/// When a slice is too short, or there are no or more than 16 channels.
+pub fn stem(
+    level: Integers,
+    shape: &StemShape,
+    weights: &StemWeights<'_>,
+    (input, spans): (&[f32], Option<&[Span]>),
+    slab: Slab<'_>,
+    scratch: &mut [f32],
+    workers: usize,
+) {
+    let (rows, columns) = shape.output();
+    let n = shape.out_channels;
+    assert!((1..=MAX_CHANNELS).contains(&shape.channels) && n.is_multiple_of(PANEL) && shape.slab_stride >= n);
+    assert!(input.len() >= shape.channels * shape.height * shape.width && shape.height > 0 && shape.width > 0);
+    assert!(weights.conv.len() >= weights_len(shape) && weights.scale.len() >= n && weights.offset.len() >= n);
+    assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
+    let (len, to) = match slab {
+        Slab::Codes { slab, scale, offset } => {
+            assert!(scale.len() >= n && offset.len() >= n);
+            (slab.len(), To::Codes(SharedMut::new(slab), scale, offset))
+        }
+        Slab::Halves(isa, slab) => (slab.len(), To::Halves(isa, SharedMut::new(slab))),
+    };
+    assert!(len >= rows * columns * shape.slab_stride);
+    let len = scratch_len(shape);
+    assert!(scratch.len() >= len * workers);
+    parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
+        let (words, ring) = scratch.split_at_mut(floats_of_words(input_len(shape)));
+        let (words, ring) = (words.as_mut_ptr().cast(), ring.as_mut_ptr());
+        Worker { level, shape, weights, input, spans, to, words, ring }.run(part(rows, workers, worker));
+    });
+}
+
+/// [`Slab`] as workers share it.
+#[derive(Clone, Copy)]
+enum To<'a> {
+    Codes(SharedMut<'a, u8>, &'a [f32], &'a [f32]),
+    Halves(Isa, SharedMut<'a, u16>),
+}
+
+/// One thread's work, row by row: each row is a kernel of its own.
+struct Worker<'a> {
+    level: Integers,
+    shape: &'a StemShape,
+    weights: &'a StemWeights<'a>,
+    input: &'a [f32],
+    spans: Option<&'a [Span]>,
+    to: To<'a>,
+    words: *mut i16,
+    ring: *mut f32,
+}
+
+impl Worker<'_> {
+    fn run(&self, rows: Range<usize>) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut next = (2 * rows.start).saturating_sub(1);
+        let mut loaded = 2 * next as isize - 3;
+        // SAFETY: `scratch_len` laid out the input rows.
+        unsafe { self.words.write_bytes(0, input_len(self.shape)) };
+        for row in rows {
+            while next < (2 * row + 2).min(self.shape.conv().0) {
+                while loaded <= 2 * next as isize + 3 {
+                    self.load_row(loaded);
+                    loaded += 1;
+                }
+                self.convolve(next);
+                next += 1;
+            }
+            self.pool(row);
+        }
+    }
+
+    /// Input row `y` of every channel as numbers between its zero borders; rows outside the image are zero.
+    fn load_row(&self, y: isize) {
+        let shape = self.shape;
+        let slot = (y + WINDOW as isize) as usize % WINDOW;
+        for c in 0..shape.channels {
+            // SAFETY: slot and channel lie inside the input rows of the scratch, the row of floats inside the image.
+            unsafe {
+                let dst = self.words.add((c * WINDOW + slot) * input_row(shape) + 3);
+                match usize::try_from(y).ok().filter(|y| *y < shape.height) {
+                    Some(y) => {
+                        let src = &self.input[(c * shape.height + y) * shape.width..][..shape.width];
+                        self.level.run(Load { src, unit: self.weights.unit, dst });
+                    }
+                    None => dst.write_bytes(0, shape.width),
+                }
+            }
+        }
+    }
+
+    /// The sums of one row.
+    fn convolve(&self, row: usize) {
+        let shape = self.shape;
+        let (columns, n) = (shape.convolved(self.spans, row), shape.out_channels);
+        if columns.is_empty() {
+            return;
+        }
+        let mut runs = [0; MAX_CHANNELS * WINDOW];
+        for (i, run) in runs.iter_mut().enumerate().take(shape.channels * WINDOW) {
+            let (c, y) = (i / WINDOW, i % WINDOW);
+            *run = (c * WINDOW + (2 * row + y + WINDOW - 3) % WINDOW) * input_row(shape);
+        }
+        // SAFETY: column x reads 8 numbers from 2x of a row that has 14 more than the image; the sums go to their columns of a ring row.
+        let (a, dst) = unsafe { (self.words.add(2 * columns.start), self.ring.add((row % 3 * shape.conv().1 + columns.start) * n)) };
+        self.level.run(IntGemm::<Pairs> {
+            rows: columns.len(),
+            a,
+            a_rows: Rows::Stride(2),
+            runs: &runs[..shape.channels * WINDOW],
+            run_len: RUN,
+            w: self.weights.conv.as_ptr(),
+            panel_len: panel_len(k(shape)),
+            panels: n / PANEL,
+            out: Out::Sums(dst),
+            out_rows: Rows::Stride(n),
+            batch: Batch::ONE,
+            ahead: Ahead::NONE,
+        });
+    }
+
+    /// One row of the slab from the ring.
+    fn pool(&self, row: usize) {
+        let (shape, weights) = (self.shape, self.weights);
+        let first = row * shape.output().1 * shape.slab_stride;
+        let last = shape.conv().0 - 1;
+        // A row or column outside the map is one of those inside once more, which changes no maximum.
+        let rows = [(2 * row).saturating_sub(1), 2 * row, (2 * row + 1).min(last)];
+        // SAFETY: the ring has these rows.
+        let rows = rows.map(|y| unsafe { self.ring.add(y % 3 * shape.conv().1 * shape.out_channels) }.cast_const());
+        let window = Window { shape, weights, rows, columns: shape.pooled(self.spans, row) };
+        // SAFETY: the row lies in the slab, whose length `stem` checked, and is this worker's.
+        unsafe {
+            match self.to {
+                To::Codes(slab, scale, offset) => {
+                    let requantise = Requantise { scale: scale.as_ptr(), offset: offset.as_ptr() };
+                    self.level.run(PoolCodes { window, requantise, dst: slab.at(first) });
+                }
+                To::Halves(isa, slab) => isa.run_halves(PoolHalves { window, dst: slab.at(first) }),
+            }
+        }
+    }
+}
+
+/// A row of floats, as long as `src`, as numbers; up to fifteen zeros follow them.
+struct Load<'a> {
+    src: &'a [f32],
+    unit: f32,
+    dst: *mut i16,
+}
+
+impl IntKernel for Load<'_> {
+    #[inline(always)]
+    fn run<V: IntLanes>(self) {
+        let unit = V::Floats::splat(self.unit);
+        let whole = self.src.len() / V::LANES * V::LANES;
+        let mut last = [0.0; PANEL];
+        last[..self.src.len() - whole].copy_from_slice(&self.src[whole..]);
+        // SAFETY: the vectors lie in the row, the last one in its copy; `dst` has its border behind the row.
+        unsafe {
+            for x in (0..whole).step_by(V::LANES) {
+                V::store_wide_codes(V::Floats::load(self.src.as_ptr().add(x)).mul(unit), self.dst.add(x));
+            }
+            if whole < self.src.len() {
+                V::store_wide_codes(V::Floats::load(last.as_ptr()).mul(unit), self.dst.add(whole));
+            }
+        }
+    }
+}
+
+/// The pooled pixels of a row.
+struct Window<'a> {
+    shape: &'a StemShape,
+    weights: &'a StemWeights<'a>,
+    /// The three rows of sums.
+    rows: [*const f32; 3],
+    columns: Span,
+}
+
+impl Window<'_> {
+    /// Channels from `c` on of pixel `x` after norm and ReLU.
+    #[inline(always)]
+    unsafe fn value<F: F32Lanes>(&self, x: usize, c: usize) -> F {
+        let last = self.shape.conv().1 - 1;
+        let columns = [(2 * x).saturating_sub(1), 2 * x, (2 * x + 1).min(last)];
+        // SAFETY: these columns are in the rows, and the channels exist.
+        unsafe {
+            let mut best = F::load(self.rows[0].add(columns[0] * self.shape.out_channels + c));
+            for row in self.rows {
+                for column in columns {
+                    best = best.max(F::load(row.add(column * self.shape.out_channels + c)));
+                }
+            }
+            best.mul_add(F::load(self.weights.scale.as_ptr().add(c)), F::load(self.weights.offset.as_ptr().add(c))).max(F::zero())
+        }
+    }
+}
+
+/// A pooled row as codes.
+struct PoolCodes<'a> {
+    window: Window<'a>,
+    requantise: Requantise,
+    dst: *mut u8,
+}
+
+impl IntKernel for PoolCodes<'_> {
+    #[inline(always)]
+    fn run<V: IntLanes>(self) {
+        let shape = self.window.shape;
+        for x in self.window.columns.columns() {
+            for c in (0..shape.out_channels).step_by(V::LANES) {
+                // SAFETY: the pixel lies in the row.
+                unsafe { V::store_codes(self.requantise.apply(self.window.value(x, c), c), self.dst.add(x * shape.slab_stride + c)) };
+            }
+        }
+    }
+}
+
+/// A pooled row as bf16.
+struct PoolHalves<'a> {
+    window: Window<'a>,
+    dst: *mut u16,
+}
+
+impl HalfKernel for PoolHalves<'_> {
+    #[inline(always)]
+    fn run<V: HalfLanes>(self) {
+        let shape = self.window.shape;
+        for x in self.window.columns.columns() {
+            for c in (0..shape.out_channels).step_by(V::Floats::LANES) {
+                // SAFETY: the pixel lies in the row.
+                unsafe { V::narrow(self.window.value(x, c), self.dst.add(x * shape.slab_stride + c)) };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
