@@ -25,14 +25,14 @@ pub struct Stage {
 #[derive(Clone, Debug)]
 pub struct Reference {
     model: Arc<Model>,
-    /// The integers of every block, for the oracle of the 8-bit network.
-    blocks: Option<Vec<quantised::BlockCodes>>,
+    /// The integers of the oracle of the 8-bit network.
+    codes: Option<quantised::NetworkCodes>,
 }
 
 impl Reference {
     /// The oracle of `model`.
     pub fn new(model: Arc<Model>) -> Self {
-        Self { model, blocks: None }
+        Self { model, codes: None }
     }
 
     /// The 2-D network over one slice [channels, height, width]; the last stage is `pooled`.
@@ -44,8 +44,8 @@ impl Reference {
         let eps = network.bn_eps;
         let mut x = Map { channels: network.channels, extent: network.input, values: slice.to_vec() };
         assert_eq!(x.values.len(), network.channels * network.input.area(), "a slice of the network's size");
-        if let Some(blocks) = &self.blocks {
-            return self.quantised_stages(x, blocks);
+        if let Some(codes) = &self.codes {
+            return self.quantised_stages(x, codes);
         }
         let mut stages = Vec::new();
         for (i, step) in network.steps.iter().enumerate() {

@@ -107,6 +107,8 @@ pub struct Network {
     pub classes: usize,
     /// Epsilon of every batch norm.
     pub bn_eps: f64,
+    /// Largest |x| that windowing and normalising a scan gives.
+    pub largest_input: f32,
 }
 
 /// Most elements in one feature map (channels · positions): 1 GiB of float32.
@@ -133,8 +135,14 @@ impl Network {
         let classes = config.classes.len();
         let judged = recurrence(config.rnn, slice_vector, &mut steps);
         steps.push(Step::Classifier { input: judged, classes });
-        Ok(Self { steps, channels, input, slice_vector, classes, bn_eps })
+        Ok(Self { steps, channels, input, slice_vector, classes, bn_eps, largest_input: largest_input(config) })
     }
+}
+
+/// A windowed value is one of [0, 1] before it is normalised.
+fn largest_input(config: &Config) -> f32 {
+    let normalised = |(mean, std): (&f64, &f64)| [0.0, 1.0].map(|v| ((v - mean) / std).abs() as f32);
+    config.input.mean.iter().zip(&config.input.std).flat_map(normalised).fold(0.0, f32::max)
 }
 
 /// Pushes the steps up to the last block; returns the channels and extent of F. The configuration's limits keep every

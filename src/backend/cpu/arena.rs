@@ -106,7 +106,7 @@ pub(super) fn scratch_len(op: &Op, element: Element, workers: usize) -> usize {
             (1..=GROUP).map(len).max().unwrap_or(0)
         }
         Op::Transition { shape, .. } if element == Element::Bf16 => bf16::transition::scratch_len(shape),
-        Op::Stem { shape, .. } => shape.scratch_len(),
+        Op::Stem { shape, .. } => shape.scratch_len().max(int8::stem::scratch_len(shape)),
         Op::Dense { shape, .. } => (1..=GROUP).map(|images| DenseShape { images, ..*shape }.scratch_len(workers)).max().unwrap_or(0),
         Op::DenseCodes { shape, .. } => {
             let len = |images| int8::dense::scratch_len(&DenseShape { images, ..*shape }, workers);

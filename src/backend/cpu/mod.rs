@@ -14,6 +14,7 @@ mod roof;
 mod sequence;
 mod session;
 mod stages;
+mod stem;
 mod store;
 mod tiers;
 
@@ -135,7 +136,7 @@ impl CpuBackend {
             arena: ArenaPlan::new(&program),
             clocks: options.measure.then(|| stages::Clocks::new(&program)),
             pool,
-            air: options.air.filter(|x| x.len() == network.channels).map(air::Air::new),
+            air: options.air.filter(|x| x.len() == network.channels && program.reach(x)).map(air::Air::new),
             program,
             packed,
             channels: network.channels,

@@ -1,9 +1,10 @@
 //! Weights → packed weights: norms folded in float64, matrices in panels, 3×3 filters transformed, subnormals flushed. Done once per model.
 
 use super::program::{Cell, Element, Op, Program, Stage};
-use super::{bf16, int8};
+use super::{bf16, int8, stem};
 use crate::Result;
 use crate::backend::channels::Channels;
+use crate::backend::quantised::stem::{StemCodes, reaches};
 use crate::backend::quantised::{DenseCodes, TransitionCodes};
 use crate::model::{Network, Quantisation, Step};
 use crate::weights::{DenseLayerWeights, Linear, Norm, RnnCell, Weights};
@@ -31,12 +32,12 @@ pub(super) fn pack(
         jobs.push((stage, step, mine));
         rest = others;
     }
-    let (eps, element) = (network.bn_eps, program.element);
+    let element = program.element;
     let from = (weights, quantisation);
     if rayon::current_num_threads() > 1 && rayon::current_thread_index().is_some() {
-        jobs.into_par_iter().try_for_each(|(stage, step, into)| pack_stage((stage, element), step, from, eps, into))
+        jobs.into_par_iter().try_for_each(|(stage, step, into)| pack_stage((stage, element), step, from, network, into))
     } else {
-        jobs.into_iter().try_for_each(|(stage, step, into)| pack_stage((stage, element), step, from, eps, into))
+        jobs.into_iter().try_for_each(|(stage, step, into)| pack_stage((stage, element), step, from, network, into))
     }
 }
 
@@ -85,13 +86,14 @@ fn pack_stage(
     (stage, element): (&Stage, Element),
     step: &Step,
     (weights, quantisation): (&Weights, Option<&Quantisation>),
-    eps: f64,
+    network: &Network,
     floats: &mut [f32],
 ) -> Result<()> {
+    let eps = network.bn_eps;
     let ranges = quantisation.map(|q| &q.blocks[stage.block]);
     let mut into = Into { start: stage.packed.start, floats };
     match (&stage.op, step) {
-        (Op::Stem { shape, weights: to, bias, codes }, Step::Stem { out_channels, .. }) => {
+        (Op::Stem { shape, weights: to, bias, codes, integers }, Step::Stem { out_channels, .. }) => {
             let (scale, shift) = weights.norm0.scale_shift(eps);
             let k = shape.k();
             pack_matrix(into.at(to), k, *out_channels, |o, i| finite(f64::from(weights.conv0[o * k + i]) * scale[o]));
@@ -99,6 +101,9 @@ fn pack_stage(
             if let (Some(to), Some(ranges)) = (codes, ranges) {
                 let channels = Channels { base: *out_channels, growth: 1 };
                 int8::pack_encoder(&mut into, to, channels, &ranges.channels[..*out_channels]);
+            }
+            for (to, reach) in integers.iter().zip(reaches(network.largest_input)) {
+                stem::pack(&mut into, shape, to, &StemCodes::new(&weights.conv0, &weights.norm0, eps, reach))?;
             }
         }
         (Op::DenseCodes { shape, channels, places }, Step::DenseLayer { layer, .. }) => {

@@ -180,11 +180,10 @@ impl CpuBackend {
         };
         let own = self.arena.scratch(index);
         match &stage.op {
-            Op::Stem { .. } if bf16 => self.run_stem_to_bf16(index, stage, image, memory),
+            Op::Stem { .. } if self.program.element != Element::F32 => self.run_stem_to_slab(index, stage, image, memory),
             Op::Transition { .. } if bf16 => self.run_transition_bf16(index, stage, image, memory),
-            Op::Stem { codes: Some(_), .. } => self.run_stem_to_codes(index, stage, image, memory),
             Op::TransitionCodes { places, .. } => self.run_transition_codes(index, places, image, memory),
-            Op::Stem { shape, weights, bias, codes: None } => {
+            Op::Stem { shape, weights, bias, .. } => {
                 let weights = (w(weights), w(bias));
                 let [input, slab, own] = disjoint(memory.arena, [self.arena.input(), slab, own]);
                 let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));

@@ -1,5 +1,6 @@
 //! A network as the CPU runs it: each step with its padded shape, its place in the packed weights and its buffers.
 
+use super::stem::StemPlaces;
 use super::{bf16, int8};
 use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
@@ -27,6 +28,8 @@ pub(super) enum Op {
         bias: Range<usize>,
         /// To the codes of block 1, where slabs hold codes.
         codes: Option<int8::Factors>,
+        /// The stems of integers in the order in which they are tried; for slabs of codes.
+        integers: Vec<StemPlaces>,
     },
     Dense {
         shape: DenseShape,
@@ -189,11 +192,14 @@ impl Program {
         let mut heads = 0;
         for step in &network.steps {
             let start = places.0;
-            let (name, block, op) = match element {
+            let (name, block, mut op) = match element {
                 Element::F32 => stage(step, &blocks, &slabs, &mut places, &mut heads),
                 Element::Bf16 => bf16::stage(step, &blocks, &slabs, &mut places, &mut heads),
                 Element::Codes(level) => int8::stage(level, step, (&blocks, &slabs), &mut places, &mut heads),
             };
+            if let (Op::Stem { shape, integers, .. }, true) = (&mut op, matches!(element, Element::Codes(_))) {
+                *integers = StemPlaces::take(shape, network, &mut places);
+            }
             stages.push(Stage { name, block, op, packed: start..places.0 });
         }
         let is_planar = |s: &Stage| !matches!(s.op, Op::Recurrent { .. } | Op::Classifier { .. });
@@ -201,6 +207,17 @@ impl Program {
         let enters_group = |s: &Stage| slabs[s.block].grouped && !matches!(s.op, Op::Stem { .. });
         let single = stages[..planar].iter().position(enters_group).unwrap_or(planar);
         Self { stages, element, slabs, single, planar, packed_len: places.0 }
+    }
+}
+
+impl Program {
+    /// Whether a slice of such values has the first of the stems.
+    pub(super) fn reach(&self, values: &[f32]) -> bool {
+        let stems = self.stages.iter().filter_map(|stage| match &stage.op {
+            Op::Stem { integers, .. } => integers.first(),
+            _ => None,
+        });
+        stems.into_iter().all(|stem| stem.reach(values))
     }
 }
 
@@ -262,7 +279,7 @@ pub(super) fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &m
                 slab_stride: slabs[0].stride,
             };
             let weights = places.take(matrix_len(shape.k(), shape.out_channels));
-            ("stem".into(), 0, Op::Stem { shape, weights, bias: places.take(shape.out_channels), codes: None })
+            ("stem".into(), 0, Op::Stem { shape, weights, bias: places.take(shape.out_channels), codes: None, integers: Vec::new() })
         }
         Step::DenseLayer { block, layer, .. } => {
             let (index, shape, channels) = (block - 1, dense_shape(step, blocks, slabs), blocks[block - 1]);

@@ -1,17 +1,26 @@
 //! The oracle of the 8-bit network: the integers of [`crate::backend::quantised`] multiplied and added one by one in 64 bits, each code made
-//! by the one fused multiply-add of its definition. The stem before it and everything after the last block are the float64 oracle's.
+//! by the one fused multiply-add of its definition. Everything after the last block is the float64 oracle's, and so is the stem of a slice that has
+//! no numbers of 16 bits.
 
 use super::winograd::Winograd;
 use super::{Map, Reference, Stage, attention_pool, conv, max_pool, norm_relu, segmentation};
+use crate::backend::quantised::stem::{StemCodes, reaches};
 use crate::backend::quantised::{Decoder, DenseCodes, Encoder, Reader, Rounded, TransitionCodes, saturated};
 use crate::model::{Network, Quantisation, Step};
 use crate::tensor::Extent;
 use crate::weights::Model;
 use std::sync::Arc;
 
+/// A network's integers.
+#[derive(Clone, Debug)]
+pub(super) struct NetworkCodes {
+    stems: Vec<StemCodes>,
+    blocks: Vec<BlockCodes>,
+}
+
 /// A block's integers.
 #[derive(Clone, Debug)]
-pub(super) struct BlockCodes {
+struct BlockCodes {
     encoders: Vec<Encoder>,
     decoders: Vec<Decoder>,
     layers: Vec<Layer>,
@@ -57,12 +66,13 @@ impl Reference {
             layers: block.layers.iter().enumerate().map(|(l, w)| Layer::new(DenseCodes::new(w, eps, &ranges[b], l), extent)).collect(),
             transition: block.transition.as_ref().map(|w| TransitionCodes::new(w, eps, &ranges[b], &ranges[b + 1])),
         });
-        let blocks = blocks.collect();
-        Self { blocks: Some(blocks), model }
+        let stem = |reach| StemCodes::new(&weights.conv0, &weights.norm0, eps, reach);
+        let codes = NetworkCodes { stems: reaches(model.network.largest_input).map(stem).collect(), blocks: blocks.collect() };
+        Self { codes: Some(codes), model }
     }
 
     /// As [`Reference::slice_stages`]; maps are what their codes stand for.
-    pub(super) fn quantised_stages(&self, slice: Map, blocks: &[BlockCodes]) -> Vec<Stage> {
+    pub(super) fn quantised_stages(&self, slice: Map, NetworkCodes { stems, blocks }: &NetworkCodes) -> Vec<Stage> {
         let Model { network, weights, .. } = &*self.model;
         let eps = network.bn_eps;
         let mut x = slice;
@@ -72,7 +82,11 @@ impl Reference {
         for (i, step) in network.steps.iter().enumerate() {
             match *step {
                 Step::Stem { out_channels, .. } => {
-                    x = max_pool(&norm_relu(&conv(&x, &weights.conv0, out_channels, (7, 2, 3)), &weights.norm0, eps));
+                    let numbers = |stem: &StemCodes| x.values.iter().map(|v| stem.numbers.of(*v as f32)).collect::<Option<Vec<i16>>>();
+                    x = match stems.iter().find_map(|stem| Some((stem, numbers(stem)?))) {
+                        Some((stem, numbers)) => integer_stem(&x, &numbers, stem),
+                        None => max_pool(&norm_relu(&conv(&x, &weights.conv0, out_channels, (7, 2, 3)), &weights.norm0, eps)),
+                    };
                     codes = encoded(&x, &blocks[0].encoders);
                     stages.push(decoded(&codes, &blocks[0].decoders).stage("stem".to_owned()));
                 }
@@ -102,6 +116,27 @@ impl Reference {
         }
         stages
     }
+}
+
+/// The stem of a slice in numbers.
+fn integer_stem(slice: &Map, numbers: &[i16], stem: &StemCodes) -> Map {
+    let (Extent { height, width }, area) = (slice.extent, slice.extent.area());
+    let (rows, columns) = (height.div_ceil(2), width.div_ceil(2));
+    let mut map = Map::zeros(stem.scale.len(), rows, columns);
+    let taps = stem.weights.chunks_exact(slice.channels * 49);
+    for (o, (plane, taps)) in map.values.chunks_exact_mut(rows * columns).zip(taps).enumerate() {
+        for (i, output) in plane.iter_mut().enumerate() {
+            let mut sum = 0i64;
+            for (tap, weight) in taps.iter().enumerate() {
+                let (y, x) = (2 * (i / columns) + tap % 49 / 7, 2 * (i % columns) + tap % 7);
+                if (3..height + 3).contains(&y) && (3..width + 3).contains(&x) {
+                    sum += i64::from(*weight) * i64::from(numbers[tap / 49 * area + (y - 3) * width + x - 3]);
+                }
+            }
+            *output = f64::from((sum as f32).mul_add(stem.scale[o], stem.shift[o]).max(0.0));
+        }
+    }
+    max_pool(&map)
 }
 
 fn encoded(x: &Map, encoders: &[Encoder]) -> Codes {

@@ -11,7 +11,7 @@ impl Backend for Reference {
         BackendInfo {
             device: "reference".to_owned(),
             isa: "none".to_owned(),
-            precision: if self.blocks.is_some() { "int8" } else { "fp64" }.to_owned(),
+            precision: if self.codes.is_some() { "int8" } else { "fp64" }.to_owned(),
             threads: 1,
         }
     }

@@ -1,14 +1,13 @@
-//! Steps over bf16 on one worker's arena, and the conversions at both ends.
+//! Steps over bf16 on one worker's arena, and the conversion at their end.
 
 use crate::backend::cpu::planar::{Memory, disjoint};
 use crate::backend::cpu::program::{Op, Stage};
 use crate::backend::cpu::{CpuBackend, air};
-use radnet_kernels::cpu::bf16::convert::{ConvertShape, narrow, widen};
+use radnet_kernels::cpu::bf16::convert::{ConvertShape, widen};
 use radnet_kernels::cpu::bf16::dense::{DenseWeights, dense_layer, mid_map};
 use radnet_kernels::cpu::bf16::layout::{halves, halves_mut};
 use radnet_kernels::cpu::bf16::transition::{TransitionWeights, transition};
 use radnet_kernels::cpu::dense::DenseShape;
-use radnet_kernels::cpu::stem::stem;
 use std::ops::Range;
 
 impl CpuBackend {
@@ -47,26 +46,6 @@ impl CpuBackend {
                 dense_layer(self.isa, shape, &weights, marked, halves_mut(slab), scratch, 1);
             }
         }
-    }
-
-    /// The stem of one image into a map of floats, and that as bf16 into the slab of block 1.
-    pub(in crate::backend::cpu) fn run_stem_to_bf16(&self, index: usize, stage: &Stage, image: usize, memory: &mut Memory<'_>) {
-        let Op::Stem { shape, weights, bias, .. } = &stage.op else { return };
-        let ranges = [self.arena.input(), self.arena.floats(index), self.arena.slab(0, image, 1), self.arena.scratch(index)];
-        let [input, floats, slab, own] = disjoint(memory.arena, ranges);
-        let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
-        let empty = self.empty_slab(0);
-        let spans = memory.marks.enter(&stage.op, empty.is_some());
-        let stride = self.program.slabs[0].stride;
-        if let (Some(empty), Some(spans)) = (empty, spans) {
-            air::fill(slab, empty, stride / 2, spans);
-        }
-        let weights = (&self.packed[weights.clone()], &self.packed[bias.clone()]);
-        stem(self.isa, shape, weights, (input, spans), floats, scratch, workers);
-        let (height, width) = shape.output();
-        let channels = shape.out_channels;
-        let map = ConvertShape { height, width, channels, floats_stride: channels, halves_stride: stride };
-        narrow(self.isa, &map, (floats, spans), halves_mut(slab));
     }
 
     /// A transition over bf16 of one image.

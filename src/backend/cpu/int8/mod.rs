@@ -1,5 +1,5 @@
-//! The 2-D network over 8-bit codes: slabs hold codes, dense layers and transitions multiply integers, and the fp32 steps at both ends (stem,
-//! segmentation heads, attention pooling) get their maps converted. Recurrence and classifier are those of fp32.
+//! The 2-D network over 8-bit codes: slabs hold codes, the stem, dense layers and transitions multiply integers, and the fp32 steps at the end
+//! (segmentation heads, attention pooling) get their maps converted. Recurrence and classifier are those of fp32.
 //!
 //! What the integers and constants are is [`crate::backend::quantised`]'s to say; here they are laid out and run.
 

@@ -19,7 +19,7 @@ pub(in crate::backend::cpu) struct Factors {
 }
 
 impl Factors {
-    fn take(places: &mut Places, channels: usize) -> Self {
+    pub(in crate::backend::cpu) fn take(places: &mut Places, channels: usize) -> Self {
         Self { scale: places.take(channels), shift: places.take(channels) }
     }
 }

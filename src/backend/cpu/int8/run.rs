@@ -1,19 +1,19 @@
-//! Steps over codes on one worker's arena, and the conversions at both ends.
+//! Steps over codes on one worker's arena, and the conversion at their end.
 
 use super::{DensePlaces, Factors, TransitionPlaces};
 use crate::backend::cpu::planar::{Memory, disjoint};
 use crate::backend::cpu::program::{Op, Stage};
 use crate::backend::cpu::{CpuBackend, air};
 use radnet_kernels::cpu::dense::DenseShape;
-use radnet_kernels::cpu::int8::convert::{ConvertShape, quantise, restore};
+use radnet_kernels::cpu::int8::convert::{ConvertShape, restore};
 use radnet_kernels::cpu::int8::dense::{DenseWeights, dense_layer, mid_map};
 use radnet_kernels::cpu::int8::layout::{codes, codes_mut, words, words_mut};
 use radnet_kernels::cpu::int8::transition::{TransitionWeights, transition};
-use radnet_kernels::cpu::stem::stem;
 use std::ops::Range;
 
 impl CpuBackend {
-    fn factors(&self, factors: &Factors) -> (&[f32], &[f32]) {
+    /// Scales and shifts.
+    pub(in crate::backend::cpu) fn factors(&self, factors: &Factors) -> (&[f32], &[f32]) {
         (&self.packed[factors.scale.clone()], &self.packed[factors.shift.clone()])
     }
 
@@ -71,26 +71,6 @@ impl CpuBackend {
                 dense_layer(self.integers, shape, &weights, marked, codes_mut(slab), scratch, 1);
             }
         }
-    }
-
-    /// The stem of one image into a map of floats, and that as codes into the slab of block 1.
-    pub(in crate::backend::cpu) fn run_stem_to_codes(&self, index: usize, stage: &Stage, image: usize, memory: &mut Memory<'_>) {
-        let Op::Stem { shape, weights, bias, codes: Some(factors) } = &stage.op else { return };
-        let ranges = [self.arena.input(), self.arena.floats(index), self.arena.slab(0, image, 1), self.arena.scratch(index)];
-        let [input, floats, slab, own] = disjoint(memory.arena, ranges);
-        let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
-        let empty = self.empty_slab(0);
-        let spans = memory.marks.enter(&stage.op, empty.is_some());
-        let stride = self.program.slabs[0].stride;
-        if let (Some(empty), Some(spans)) = (empty, spans) {
-            air::fill(slab, empty, stride / 4, spans);
-        }
-        let weights = (&self.packed[weights.clone()], &self.packed[bias.clone()]);
-        stem(self.isa, shape, weights, (input, spans), floats, scratch, workers);
-        let (height, width) = shape.output();
-        let channels = shape.out_channels;
-        let map = ConvertShape { height, width, channels, floats_stride: channels, codes_stride: stride };
-        quantise(self.integers, &map, self.factors(factors), (floats, spans), codes_mut(slab));
     }
 
     /// A transition over codes of one image.

@@ -1,0 +1,103 @@
+//! The stem of a network whose slabs hold codes or bf16: for codes in integers of 16 bits ([`crate::backend::quantised::stem`]); for bf16, and for a slice
+//! that these do not reach, the fp32 stem into a map of floats, which is converted.
+
+use super::int8::Factors;
+use super::pack::Into;
+use super::planar::{Memory, disjoint};
+use super::program::{Op, Places, Stage};
+use super::{CpuBackend, air};
+use crate::backend::quantised::stem::{Numbers, StemCodes, reaches};
+use crate::model::Network;
+use crate::{Error, ErrorKind, Result};
+use radnet_kernels::cpu::bf16::convert::narrow;
+use radnet_kernels::cpu::bf16::layout::halves_mut;
+use radnet_kernels::cpu::int8::convert::quantise;
+use radnet_kernels::cpu::int8::layout::{codes_mut, floats_of_words, words, words_mut};
+use radnet_kernels::cpu::int8::stem::{self as integers, Slab, StemWeights, fits, pack_stem, weights_len};
+use radnet_kernels::cpu::stem::{StemShape, stem};
+use radnet_kernels::cpu::{bf16, int8};
+use std::ops::Range;
+
+/// Where the integers of one stem lie.
+#[derive(Clone, Debug)]
+pub(super) struct StemPlaces {
+    numbers: Numbers,
+    conv: Range<usize>,
+    out: Factors,
+}
+
+impl StemPlaces {
+    /// Those of all stems of a network.
+    pub(super) fn take(shape: &StemShape, network: &Network, places: &mut Places) -> Vec<Self> {
+        let mut take = |reach| {
+            let conv = places.take(floats_of_words(weights_len(shape)));
+            Self { numbers: Numbers::new(reach), conv, out: Factors::take(places, shape.out_channels) }
+        };
+        reaches(network.largest_input).map(&mut take).collect()
+    }
+
+    /// Whether values have numbers, so that their stem is one of integers.
+    pub(super) fn reach(&self, values: &[f32]) -> bool {
+        fits(values, self.numbers.unit, self.numbers.largest)
+    }
+}
+
+/// Packs a stem's integers.
+///
+/// # Errors
+/// `device` when a sum of products could leave 32 bits.
+pub(super) fn pack(into: &mut Into<'_>, shape: &StemShape, to: &StemPlaces, codes: &StemCodes) -> Result<()> {
+    let (k, outputs) = (shape.k(), codes.scale.len());
+    into.at(&to.out.scale)[..outputs].copy_from_slice(&codes.scale);
+    into.at(&to.out.shift)[..outputs].copy_from_slice(&codes.shift);
+    match pack_stem(shape, words_mut(into.at(&to.conv)), to.numbers.largest, |o, i| if o < outputs { codes.weights[o * k + i] } else { 0 })
+    {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::Device, "the sums of the stem of this model need more than 32 bits")),
+    }
+}
+
+impl CpuBackend {
+    /// The stem of one image into the slab of block 1, which holds no floats.
+    pub(super) fn run_stem_to_slab(&self, index: usize, stage: &Stage, image: usize, memory: &mut Memory<'_>) {
+        let Op::Stem { shape, weights, bias, codes, integers } = &stage.op else { return };
+        let w = |range: &Range<usize>| &self.packed[range.clone()];
+        let ranges = [self.arena.input(), self.arena.floats(index), self.arena.slab(0, image, 1), self.arena.scratch(index)];
+        let [input, floats, slab, own] = disjoint(memory.arena, ranges);
+        let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+        let stride = self.program.slabs[0].stride;
+        let reached = integers.iter().position(|places| places.reach(input));
+        // Nothing of the empty slice, which has the first stem, is like a slice that has another.
+        let empty = self.empty_slab(0).filter(|_| reached.unwrap_or(integers.len()) == 0);
+        let spans = memory.marks.enter(&stage.op, empty.is_some());
+        if let (Some(empty), Some(spans)) = (empty, spans) {
+            air::fill(slab, empty, stride / self.program.element.per_float(), spans);
+        }
+        if let Some(places) = reached.map(|i| &integers[i]) {
+            let (scale, offset) = self.factors(&places.out);
+            let weights = StemWeights { unit: places.numbers.unit, conv: words(w(&places.conv)), scale, offset };
+            let slab = match codes {
+                Some(factors) => {
+                    let (scale, offset) = self.factors(factors);
+                    Slab::Codes { slab: codes_mut(slab), scale, offset }
+                }
+                None => Slab::Halves(self.isa, halves_mut(slab)),
+            };
+            let shape = StemShape { slab_stride: stride, ..*shape };
+            integers::stem(self.integers, &shape, &weights, (input, spans), slab, scratch, workers);
+            return;
+        }
+        stem(self.isa, shape, (w(weights), w(bias)), (input, spans), floats, scratch, workers);
+        let ((height, width), channels) = (shape.output(), shape.out_channels);
+        match codes {
+            Some(factors) => {
+                let map = int8::convert::ConvertShape { height, width, channels, floats_stride: channels, codes_stride: stride };
+                quantise(self.integers, &map, self.factors(factors), (floats, spans), codes_mut(slab));
+            }
+            None => {
+                let map = bf16::convert::ConvertShape { height, width, channels, floats_stride: channels, halves_stride: stride };
+                narrow(self.isa, &map, (floats, spans), halves_mut(slab));
+            }
+        }
+    }
+}
