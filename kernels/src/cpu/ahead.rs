@@ -7,8 +7,11 @@ use std::slice::Iter;
 
 /// Bytes of a cache line; a smaller or larger one costs requests and nothing else.
 const LINE: usize = 64;
-/// Steps of a product between two times that it asks.
-pub(crate) const STEPS: usize = 8;
+
+/// Steps of a product over vectors of so many lanes between two times that it asks: about two hundred cycles.
+pub(crate) const fn steps(lanes: usize) -> usize {
+    128 / lanes
+}
 
 /// What to ask for: runs of equal length.
 #[derive(Clone, Copy)]
@@ -27,11 +30,13 @@ impl Ahead<'_> {
         self.starts.len() * self.bytes.div_ceil(LINE)
     }
 
-    /// To be asked for in about `times` times.
+    /// To be asked for in about `times` times, `steps` steps from one to the next.
     #[inline(always)]
-    pub(crate) fn over(&self, times: usize) -> Asking<'_> {
+    pub(crate) fn over(&self, times: usize, steps: usize) -> Asking<'_> {
+        let lines = self.lines();
         Asking {
-            pace: self.lines().div_ceil(times.max(1)),
+            steps: if lines > 0 { steps } else { usize::MAX },
+            pace: lines.div_ceil(times.max(1)),
             starts: self.starts.iter(),
             lines: self.bytes.div_ceil(LINE),
             at: std::ptr::null(),
@@ -42,6 +47,7 @@ impl Ahead<'_> {
 
 /// How far the asking has got.
 pub(crate) struct Asking<'a> {
+    steps: usize,
     pace: usize,
     starts: Iter<'a, *const u8>,
     lines: usize,
@@ -50,6 +56,12 @@ pub(crate) struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// Steps until it has to ask again, of a run of so many: all where there is nothing to ask for.
+    #[inline(always)]
+    pub(crate) fn steps(&self, run: usize) -> usize {
+        self.steps.min(run).max(1)
+    }
+
     /// Asks for some lines.
     #[inline(always)]
     pub(crate) fn ask(&mut self) {

@@ -8,7 +8,7 @@
 //! Order: each output is one chain that starts at its initial value and takes k in order; |error| ≤ γ_{K+1}·(|init| + Σ|a·w|).
 
 use super::Kernel;
-use super::ahead::{Ahead, Asking, STEPS};
+use super::ahead::{self, Ahead, Asking};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, pad, panel_len};
 use crate::isa::Isa;
@@ -82,7 +82,7 @@ impl Kernel for Gemm<'_> {
 
     #[inline(always)]
     fn run<V: F32Lanes>(self) {
-        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>());
+        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>(), ahead::steps(V::LANES));
         for product in 0..self.batch.count {
             // SAFETY: the pointers cover every product of the batch, by the contract of the struct.
             unsafe { self.one::<V>(product, &mut asking) };
@@ -126,7 +126,7 @@ impl Gemm<'_> {
             (16, _) => (12, 1),
             _ => (6, 1),
         };
-        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len() * self.run_len.div_ceil(STEPS)
+        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len() * self.run_len.div_ceil(ahead::steps(V::LANES))
     }
 }
 
@@ -209,9 +209,10 @@ unsafe fn tile<V: F32Lanes, const MR: usize, const NR: usize>(g: &Gemm<'_>, row:
                 }
                 w = w.add(7 * PANEL);
             } else {
-                for first in (0..g.run_len).step_by(STEPS) {
+                let steps = asking.steps(g.run_len);
+                for first in (0..g.run_len).step_by(steps) {
                     asking.ask();
-                    for k in first..(first + STEPS).min(g.run_len) {
+                    for k in first..(first + steps).min(g.run_len) {
                         step::<V, MR, NR>(&a, run + k, w, g.panel_len, &mut acc);
                         w = w.add(PANEL);
                     }

@@ -9,7 +9,7 @@
 use super::HalfKernel;
 use super::lanes::HalfLanes;
 use super::layout::{matrix_len, panel_len};
-use crate::cpu::ahead::{Ahead, Asking, STEPS};
+use crate::cpu::ahead::{self, Ahead, Asking};
 use crate::cpu::gemm::Batch;
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::{PANEL, pad};
@@ -86,7 +86,7 @@ pub(crate) struct HalfGemm<'a> {
 impl HalfKernel for HalfGemm<'_> {
     #[inline(always)]
     fn run<V: HalfLanes>(self) {
-        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>());
+        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>(), ahead::steps(V::Floats::LANES));
         for product in 0..self.batch.count {
             // SAFETY: the pointers cover every product of the batch, by the contract of the struct.
             unsafe { self.one::<V>(product, &mut asking) };
@@ -127,7 +127,10 @@ impl HalfGemm<'_> {
             (16, _) => (12, 1),
             _ => (6, 1),
         };
-        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len() * self.run_len.div_ceil(2 * STEPS)
+        self.rows.div_ceil(rows)
+            * self.panels.div_ceil(panels)
+            * self.runs.len()
+            * self.run_len.div_ceil(2 * ahead::steps(V::Floats::LANES))
     }
 }
 
@@ -190,9 +193,10 @@ unsafe fn tile<V: HalfLanes, const MR: usize, const NR: usize>(g: &HalfGemm<'_>,
         }
         let mut w = g.w.add(panel * g.panel_len);
         for &run in g.runs {
-            for first in (0..g.run_len).step_by(2 * STEPS) {
+            let steps = 2 * asking.steps(g.run_len / 2);
+            for first in (0..g.run_len).step_by(steps) {
                 asking.ask();
-                for k in (first..(first + 2 * STEPS).min(g.run_len)).step_by(2) {
+                for k in (first..(first + steps).min(g.run_len)).step_by(2) {
                     let mut a = rows;
                     for i in 0..MR {
                         a[i] = rows[i].add(run + k);

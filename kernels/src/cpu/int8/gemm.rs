@@ -11,7 +11,7 @@
 use super::IntKernel;
 use super::lanes::IntLanes;
 use super::layout::{Group, Pairs, matrix_len, panel_len};
-use crate::cpu::ahead::{Ahead, Asking, STEPS};
+use crate::cpu::ahead::{self, Ahead, Asking};
 use crate::cpu::gemm::Batch;
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::{PANEL, pad};
@@ -106,7 +106,7 @@ pub(crate) struct IntGemm<'a, G: Group> {
 impl<G: Group> IntKernel for IntGemm<'_, G> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
-        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>());
+        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>(), ahead::steps(V::LANES));
         for product in 0..self.batch.count {
             // SAFETY: the pointers cover every product of the batch, by the contract of the struct.
             unsafe { self.one::<V>(product, &mut asking) };
@@ -147,7 +147,7 @@ impl<G: Group> IntGemm<'_, G> {
             (16, _) => (8, 1),
             _ => (6, 1),
         };
-        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len() * (self.run_len / G::LEN).div_ceil(STEPS)
+        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len() * (self.run_len / G::LEN).div_ceil(ahead::steps(V::LANES))
     }
 }
 
@@ -203,9 +203,10 @@ unsafe fn tile<V: IntLanes, G: Group, const MR: usize, const NR: usize>(
         let mut w = g.w.add(panel * g.panel_len);
         for &run in g.runs {
             let groups = g.run_len / G::LEN;
-            for first in (0..groups).step_by(STEPS) {
+            let steps = asking.steps(groups);
+            for first in (0..groups).step_by(steps) {
                 asking.ask();
-                for k in first..(first + STEPS).min(groups) {
+                for k in first..(first + steps).min(groups) {
                     let mut b = [V::zero(); NR];
                     for j in 0..NR {
                         let lane = j * V::LANES;
