@@ -77,7 +77,7 @@ thread_local! {
 }
 
 /// Runs `lead` with `threads - 1` assistants from the current rayon pool, as far as it has threads to spare: what `lead` gives to
-/// [`over_chunks`] they take parts of at once, without being woken for it. Between parts they look for the next one, which is why this is for work whose
+/// `over_chunks` they take parts of at once, without being woken for it. Between parts they look for the next one, which is why this is for work whose
 /// pieces follow each other within microseconds; they end with `lead`. A part that no assistant takes the leader computes itself.
 ///
 /// # Panics
