@@ -18,4 +18,3 @@ pub mod select;
 pub use buffer::Buffer;
 pub use integers::Integers;
 pub use isa::Isa;
-pub use parallel::team;

@@ -9,7 +9,7 @@ use crate::backend::{BackendSession, ScanMaps};
 use crate::observer::Observer;
 use crate::tensor::SliceSource;
 use crate::{Error, ErrorKind, Result};
-use radnet_kernels::{Buffer, team};
+use radnet_kernels::Buffer;
 use std::sync::atomic::AtomicUsize;
 
 /// Arenas for every thread, shared scratch for slices that several threads work on, and the buffers of the recurrence.
@@ -46,8 +46,7 @@ impl<'a> CpuSession<'a> {
         spread(backend, scan, &queue, &mut self.arenas)?;
         let (arena, marks) = &mut self.arenas[0];
         let memory = Memory { arena, marks, shared: (threads > 1).then_some((&mut self.shared[..], threads)) };
-        let rest = Queue::new(alone..slices, out);
-        team(if alone < slices { threads } else { 1 }, || backend.run_slices(scan, &rest, 1, memory))
+        backend.run_slices(scan, &Queue::new(alone..slices, out), 1, memory)
     }
 }
 
