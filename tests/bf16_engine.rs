@@ -59,34 +59,6 @@ fn scan(model: &Model, slices: usize) -> ScanTensor {
     ScanTensor::new(data, slices, model.network.channels, extent).unwrap()
 }
 
-/// The scan with one odd value in each of the slices from 3 on, as many as there are values; a host's source may hold any.
-struct Odd<'a> {
-    plain: &'a ScanTensor,
-    values: &'a [f32],
-}
-
-impl SliceSource for Odd<'_> {
-    fn slices(&self) -> usize {
-        self.plain.slices()
-    }
-
-    fn channels(&self) -> usize {
-        self.plain.channels()
-    }
-
-    fn extent(&self) -> radnet::tensor::Extent {
-        self.plain.extent()
-    }
-
-    fn write_slice(&self, slice: usize, dst: &mut [f32]) {
-        self.plain.write_slice(slice, dst);
-        if let Some(value) = slice.checked_sub(3).and_then(|i| self.values.get(i)) {
-            let extent = self.extent();
-            dst[extent.area() / 2 + extent.width / 3] = *value;
-        }
-    }
-}
-
 /// Slices of another scan.
 struct Part<'a> {
     whole: &'a ScanTensor,
@@ -161,27 +133,6 @@ fn threads_and_air_change_no_bit_of_a_tier() {
             }
             if widens(&isa) {
                 assert!(*widened.get_or_insert_with(|| whole.clone()) == whole, "{name}, {}", isa.name());
-            }
-        }
-    }
-}
-
-/// A slice with a value beyond the model's windows has the stem for hosts or that of fp32, whole, and its neighbours have not.
-#[test]
-fn values_beyond_the_stems_integers_are_computed() {
-    for (name, config) in configs().into_iter().take(2) {
-        let model = synthetic(&config, 5).unwrap();
-        let scan = scan(&model, SLICES);
-        let odd = Odd { plain: &scan, values: &[7.9, 8.1, -1e6] };
-        for isa in Isa::available() {
-            let (plain, whole) = (run(&model, on(isa), &scan), run(&model, on(isa), &odd));
-            let slices = plain.pooled.chunks(model.network.slice_vector).zip(whole.pooled.chunks(model.network.slice_vector));
-            for (s, (a, b)) in slices.enumerate() {
-                assert_eq!(a == b, !(3..6).contains(&s), "{name}, {}: {s}", isa.name());
-            }
-            for (threads, x) in [(2, None), (1, Some(air(&config.input))), (2, Some(vec![9.0; model.network.channels]))] {
-                let options = CpuOptions { threads, air: x.clone(), ..on(isa) };
-                assert!(run(&model, options, &odd) == whole, "{name}, {}, {threads} threads, copied air: {x:?}", isa.name());
             }
         }
     }

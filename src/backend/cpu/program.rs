@@ -28,7 +28,7 @@ pub(super) enum Op {
         bias: Range<usize>,
         /// To the codes of block 1, where slabs hold codes.
         codes: Option<int8::Factors>,
-        /// The stems of integers in the order in which they are tried; none where slabs hold floats.
+        /// The stems of integers in the order in which they are tried; for slabs of codes.
         integers: Vec<StemPlaces>,
     },
     Dense {
@@ -197,7 +197,7 @@ impl Program {
                 Element::Bf16 => bf16::stage(step, &blocks, &slabs, &mut places, &mut heads),
                 Element::Codes(level) => int8::stage(level, step, (&blocks, &slabs), &mut places, &mut heads),
             };
-            if let (Op::Stem { shape, integers, .. }, true) = (&mut op, element != Element::F32) {
+            if let (Op::Stem { shape, integers, .. }, true) = (&mut op, matches!(element, Element::Codes(_))) {
                 *integers = StemPlaces::take(shape, network, &mut places);
             }
             stages.push(Stage { name, block, op, packed: start..places.0 });

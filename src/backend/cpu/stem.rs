@@ -1,5 +1,5 @@
-//! The stem of a network whose slabs hold codes or bf16: in integers of 16 bits ([`crate::backend::quantised::stem`]), and for a slice that these do not
-//! reach the fp32 stem into a map of floats, which is converted.
+//! The stem of a network whose slabs hold codes or bf16: for codes in integers of 16 bits ([`crate::backend::quantised::stem`]); for bf16, and for a slice
+//! that these do not reach, the fp32 stem into a map of floats, which is converted.
 
 use super::int8::Factors;
 use super::pack::Into;

@@ -1,4 +1,4 @@
-//! The stem in integers of 16 bits, of the 8-bit network and of that in bf16.
+//! The stem in integers of 16 bits.
 //!
 //! An input x is the number `round(x · unit)`, half to even. There are two such stems: one whose numbers reach as far as the model's own windows, and,
 //! if that is less than 8, one for what hosts hand in, up to 8. A slice has the first that reaches all its values, and one with a value beyond both, or
@@ -7,7 +7,7 @@
 //! An output is `max(0, fma(sum, scale, shift))` in f32, with the exact sum of products rounded to f32. Its weights, with the norm folded in, are
 //! rounded to a scale of their own, as fine as 16 bits, and 32 for the sum of any slice, allow: what rounding does to them is the same everywhere on a
 //! map and does not average out, so they get the bits that the inputs do not need. The 3×3 pool takes the largest of these outputs, and that becomes a
-//! code by the channel's [`Encoder`](super::Encoder), or a bf16.
+//! code by the channel's [`Encoder`](super::Encoder).
 
 use super::finite;
 use crate::weights::Norm;
