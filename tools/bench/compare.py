@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = ("noise", "head")
 NAMES = {"ort": "ONNX Runtime", "ov": "OpenVINO", "torch": "PyTorch", "torch-compile": "PyTorch compiled"}
-# What each peer's script can be asked for. PyTorch, far behind the others (on a Zen 4 1.8 times as slow in fp32 and bf16), is left out.
+# What each peer's script can be asked for. PyTorch is left out: by the figures in the peers' README it is 1.8 times as slow.
 PEERS = {"fp32": ("ort", "ov"), "bf16": ("ov",), "int8": ("ov",)}
 # Seconds for one process. A peer beyond it is said to be, and not asked again. Exporting and quantising may take longer.
 LIMIT, PREPARATION_LIMIT = 120, 3600
