@@ -1,7 +1,7 @@
 //! Levels of integer arithmetic as proof tokens, found apart from the tiers of [`crate::isa`]: some processors multiply and add integers in one
 //! instruction and have no AVX-512, others have AVX-512 and not that.
 
-use crate::isa::{Avx2, Isa, Neon, Portable, lacking};
+use crate::isa::{Amx, Avx2, Isa, Neon, Portable, lacking, tiles};
 
 /// Proof that AVX-512F, BW, VL and VNNI, AVX2 and FMA are here and enabled by the operating system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,11 @@ impl AvxVnni {
     }
 }
 
-/// A level that this machine can run. The results of all levels are equal to the last bit.
+/// A level that this machine can run. Of each of the two ways of the 3×3 ([`Self::directly`]) the results of all levels are equal to the last bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Integers {
+    /// Tiles of 16 × 16 sums; the 3×3 goes directly.
+    Amx(Amx),
     /// 16 sums, products added in one instruction.
     Avx512Vnni(Avx512Vnni),
     /// 16 sums.
@@ -55,11 +57,14 @@ pub enum Integers {
     Neon(Neon),
     /// Arrays.
     Portable(Portable),
+    /// Arrays; the 3×3 goes directly, which is slow: what a machine with tiles computes, on any machine.
+    PortableDirect(Portable),
 }
 
 impl Integers {
     /// Every name there is, best first.
-    pub const NAMES: [&'static str; 6] = ["avx512-vnni", "avx512-bw", "avx-vnni", "avx2", "neon", "portable"];
+    pub const NAMES: [&'static str; 8] =
+        ["amx", "avx512-vnni", "avx512-bw", "avx-vnni", "avx2", "neon", "portable", "portable-direct"];
 
     /// The best level of this machine.
     pub fn detect() -> Self {
@@ -70,6 +75,7 @@ impl Integers {
     pub fn of(isa: Isa) -> Self {
         let wide = || Avx512Vnni::new().map(Self::Avx512Vnni).or_else(|| Avx512Bw::new().map(Self::Avx512Bw));
         match isa {
+            Isa::Amx(token) => Some(Self::Amx(token)),
             Isa::Avx512Bf16(_) | Isa::Avx512(_) => wide().or_else(|| Avx2::new().map(Self::Avx2)),
             Isa::Avx2(token) => Some(Self::Avx2(token)),
             Isa::Neon(token) => Some(Self::Neon(token)),
@@ -86,12 +92,14 @@ impl Integers {
     /// The level of that name, if this machine has it.
     pub fn by_name(name: &str) -> Option<Self> {
         match name {
+            "amx" => Amx::new().map(Self::Amx),
             "avx512-vnni" => Avx512Vnni::new().map(Self::Avx512Vnni),
             "avx512-bw" => Avx512Bw::new().map(Self::Avx512Bw),
             "avx-vnni" => AvxVnni::new().map(Self::AvxVnni),
             "avx2" => Avx2::new().map(Self::Avx2),
             "neon" => Neon::new().map(Self::Neon),
             "portable" => Some(Self::Portable(Portable)),
+            "portable-direct" => Some(Self::PortableDirect(Portable)),
             _ => None,
         }
     }
@@ -99,23 +107,32 @@ impl Integers {
     /// The name in cache keys and tests.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Amx(_) => "amx",
             Self::Avx512Vnni(_) => "avx512-vnni",
             Self::Avx512Bw(_) => "avx512-bw",
             Self::AvxVnni(_) => "avx-vnni",
             Self::Avx2(_) => "avx2",
             Self::Neon(_) => "neon",
             Self::Portable(_) => "portable",
+            Self::PortableDirect(_) => "portable-direct",
         }
+    }
+
+    /// Whether every 3×3 goes directly, with weights of 8 bits, rather than by an integer Winograd where that pays: multiplying is nearly free in tiles, and
+    /// transforms are not. The two ways round weights differently, so that codes differ by one here and there.
+    pub fn directly(self) -> bool {
+        matches!(self, Self::Amx(_) | Self::PortableDirect(_))
     }
 }
 
 /// Why a level cannot run here; `None` when it can.
 pub fn refusal(name: &str) -> Option<String> {
     match name {
+        "amx" => tiles::refusal().map(str::to_owned),
         "avx512-vnni" => lacking(AVX512_VNNI),
         "avx512-bw" => lacking(AVX512_BW),
         "avx-vnni" => lacking(AVX_VNNI),
-        "portable" => None,
+        "portable" | "portable-direct" => None,
         _ => crate::isa::refusal(name),
     }
 }

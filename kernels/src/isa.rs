@@ -1,5 +1,9 @@
 //! Instruction sets as proof tokens: whoever holds a token has asked the processor, so code that needs the set may run.
 
+/// Proof that AMX tiles with products of bf16 and of bytes, AVX-512F, BW, VL, BF16 and VNNI, AVX2 and FMA are here, and that this process may use tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amx(());
+
 /// Proof that AVX-512F, BW, VL and BF16, AVX2 and FMA are here and enabled by the operating system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512Bf16(());
@@ -19,6 +23,14 @@ pub struct Neon(());
 /// The tier that needs nothing: arrays of f32 and `f32::mul_add`. Correct everywhere, quick where the target has FMA in its baseline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Portable;
+
+impl Amx {
+    /// The token, where the processor has the set and the operating system lets this process use it. Linux wants to be asked for that once a process,
+    /// since the frames of signal handlers then hold 8 KiB more; nobody is asked before the first call.
+    pub fn new() -> Option<Self> {
+        tiles::refusal().is_none().then_some(Self(()))
+    }
+}
 
 impl Avx512Bf16 {
     /// The token, where the processor has the set.
@@ -62,6 +74,8 @@ const BF16: [&str; 6] = ["avx512bf16", "avx512bw", "avx512vl", "avx512f", "avx2"
 /// A tier that this machine can run. The fp32 results of all tiers are equal to the last bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
+    /// 16 lanes, and tiles of bf16 and of codes.
+    Amx(Amx),
     /// 16 lanes, and bf16 in pairs.
     Avx512Bf16(Avx512Bf16),
     /// 16 lanes.
@@ -76,11 +90,16 @@ pub enum Isa {
 
 impl Isa {
     /// Every name there is, best first.
-    pub const NAMES: [&'static str; 5] = ["avx512-bf16", "avx512", "avx2", "neon", "portable"];
+    pub const NAMES: [&'static str; 6] = ["amx", "avx512-bf16", "avx512", "avx2", "neon", "portable"];
 
     /// The best tier of this machine.
     pub fn detect() -> Self {
         Self::available().next().unwrap_or(Self::Portable(Portable))
+    }
+
+    /// The best tier of this machine for float32, which has no use for tiles: nobody is asked for them.
+    pub fn detect_for_floats() -> Self {
+        Self::NAMES[1..].iter().find_map(|name| Self::by_name(name)).unwrap_or(Self::Portable(Portable))
     }
 
     /// Every tier of this machine, best first.
@@ -91,6 +110,7 @@ impl Isa {
     /// The tier of that name, if this machine has it.
     pub fn by_name(name: &str) -> Option<Self> {
         match name {
+            "amx" => Amx::new().map(Self::Amx),
             "avx512-bf16" => Avx512Bf16::new().map(Self::Avx512Bf16),
             "avx512" => Avx512::new().map(Self::Avx512),
             "avx2" => Avx2::new().map(Self::Avx2),
@@ -103,6 +123,7 @@ impl Isa {
     /// The name in results and cache keys.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Amx(_) => "amx",
             Self::Avx512Bf16(_) => "avx512-bf16",
             Self::Avx512(_) => "avx512",
             Self::Avx2(_) => "avx2",
@@ -114,7 +135,7 @@ impl Isa {
     /// Floats of one vector.
     pub fn lanes(self) -> usize {
         match self {
-            Self::Avx512Bf16(_) | Self::Avx512(_) => 16,
+            Self::Amx(_) | Self::Avx512Bf16(_) | Self::Avx512(_) => 16,
             Self::Avx2(_) | Self::Neon(_) | Self::Portable(_) => 8,
         }
     }
@@ -126,6 +147,7 @@ pub fn refusal(name: &str) -> Option<String> {
         return None;
     }
     let needs: &[&str] = match name {
+        "amx" => return tiles::refusal().map(str::to_owned).or_else(|| Some("no reason known".into())),
         "avx512-bf16" => &BF16,
         "avx512" => &["avx512f", "avx2", "fma"],
         "avx2" => &["avx2", "fma"],
@@ -168,6 +190,57 @@ fn has(feature: &str) -> bool {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn has(_: &str) -> bool {
     false
+}
+
+/// Whether this process can use AMX tiles.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod tiles {
+    use super::lacking;
+    use std::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+    use std::sync::OnceLock;
+
+    /// What stands against it; asked once.
+    pub(crate) fn refusal() -> Option<&'static str> {
+        static REFUSAL: OnceLock<Option<String>> = OnceLock::new();
+        REFUSAL.get_or_init(ask).as_deref()
+    }
+
+    fn ask() -> Option<String> {
+        const AVX512: [&str; 6] = ["avx512bf16", "avx512vnni", "avx512bw", "avx512vl", "avx512f", "fma"];
+        if let Some(missing) = lacking(&AVX512) {
+            return Some(missing);
+        }
+        // SDM volume 2, CPUID: leaf 7, EDX bits 22, 24 and 25 are AMX-BF16, AMX-TILE and AMX-INT8; leaf 1, ECX bit 27 says that XGETBV is enabled.
+        let (features, system) = (__cpuid_count(7, 0).edx, __cpuid(1).ecx);
+        if [22, 24, 25].iter().any(|bit| features >> bit & 1 == 0) {
+            return Some("the processor lacks AMX tiles with products of bf16 and of bytes".into());
+        }
+        // Bits 17 and 18 of XCR0: the system keeps a thread's tiles and their configuration.
+        // SAFETY: XGETBV is enabled, as the bit says.
+        if system >> 27 & 1 == 0 || unsafe { enabled() } >> 17 & 3 != 3 {
+            return Some("the operating system does not keep AMX tiles".into());
+        }
+        const ARCH_REQ_XCOMP_PERM: libc::c_int = 0x1023;
+        const XTILEDATA: libc::c_ulong = 18;
+        // SAFETY: a system call that takes two numbers and touches no memory.
+        let refused = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) };
+        (refused != 0).then(|| format!("the operating system refuses AMX tiles to this process: {}", std::io::Error::last_os_error()))
+    }
+
+    #[target_feature(enable = "xsave")]
+    fn enabled() -> u64 {
+        // SAFETY: the caller saw that XGETBV is enabled; register 0 exists wherever it is.
+        unsafe { _xgetbv(0) }
+    }
+}
+
+/// Whether this process can use AMX tiles.
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+pub(crate) mod tiles {
+    /// What stands against it.
+    pub(crate) fn refusal() -> Option<&'static str> {
+        Some("AMX tiles are used on x86-64 Linux only")
+    }
 }
 
 #[cfg(test)]

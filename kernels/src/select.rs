@@ -23,11 +23,12 @@ impl fmt::Display for Choice {
 }
 
 /// Families with the tile of each tier, in the order of [`Isa::NAMES`].
-const FAMILIES: [(&str, [&str; 5]); 8] = [
-    ("1×1 fp32", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
+const FAMILIES: [(&str, [&str; 6]); 8] = [
+    ("1×1 fp32", ["6×4 zmm", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
     (
         "3×3 fp32",
         [
+            "Winograd F(4×4), 12×2 zmm",
             "Winograd F(4×4), 12×2 zmm",
             "Winograd F(4×4), 12×2 zmm",
             "Winograd F(4×4), 6×2 ymm",
@@ -35,13 +36,14 @@ const FAMILIES: [(&str, [&str; 5]); 8] = [
             "Winograd F(4×4), 6×2 arrays of 8",
         ],
     ),
-    ("stem fp32", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
-    ("attention and segmentation fp32", ["12×1 zmm", "12×1 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
-    ("recurrence fp32", ["1×4 zmm", "1×4 zmm", "1×8 ymm", "1×16 q", "1×8 arrays of 8"]),
-    ("1×1 bf16", ["6×4 zmm, pairs", "6×4 zmm, widened", "6×2 ymm, widened", "6×4 q, widened", "6×2 arrays of 8, widened"]),
+    ("stem fp32", ["6×4 zmm", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
+    ("attention and segmentation fp32", ["12×1 zmm", "12×1 zmm", "12×1 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
+    ("recurrence fp32", ["1×4 zmm", "1×4 zmm", "1×4 zmm", "1×8 ymm", "1×16 q", "1×8 arrays of 8"]),
+    ("1×1 bf16", ["32×32 tiles", "6×4 zmm, pairs", "6×4 zmm, widened", "6×2 ymm, widened", "6×4 q, widened", "6×2 arrays of 8, widened"]),
     (
         "3×3 bf16",
         [
+            "direct, 32×32 tiles",
             "Winograd F(4×4), 12×2 zmm, pairs",
             "Winograd F(4×4), 12×2 zmm, widened",
             "Winograd F(4×4), 6×2 ymm, widened",
@@ -49,24 +51,26 @@ const FAMILIES: [(&str, [&str; 5]); 8] = [
             "Winograd F(4×4), 6×2 arrays of 8, widened",
         ],
     ),
-    ("exp, σ, tanh fp32", ["16 lanes", "16 lanes", "8 lanes", "8 lanes", "8 lanes"]),
+    ("exp, σ, tanh fp32", ["16 lanes", "16 lanes", "16 lanes", "8 lanes", "8 lanes", "8 lanes"]),
 ];
 
 /// Families over 8-bit codes with the tile of each level, in the order of [`Integers::NAMES`].
-const INTEGERS: [(&str, [&str; 6]); 3] = [
-    ("1×1 int8", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
+const INTEGERS: [(&str, [&str; 8]); 3] = [
+    ("1×1 int8", ["32×32 tiles", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8", "6×2 arrays of 8"]),
     (
         "3×3 int8",
         [
+            "direct, 32×32 tiles",
             "integer Winograd F(4×4), 8×2 zmm",
             "integer Winograd F(4×4), 8×2 zmm",
             "integer Winograd F(4×4), 6×2 ymm",
             "integer Winograd F(4×4), 6×2 ymm",
             "integer Winograd F(4×4), 6×4 q",
             "integer Winograd F(4×4), 6×2 arrays of 8",
+            "direct, 6×2 arrays of 8",
         ],
     ),
-    ("stem int8", ["6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
+    ("stem int8", ["6×4 zmm", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8", "6×2 arrays of 8"]),
 ];
 
 /// What `isa` and `level` run, family by family; better ones are refused because the machine lacks them or because this one was asked for.

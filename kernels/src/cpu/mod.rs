@@ -22,6 +22,8 @@ pub mod segmentation;
 pub mod spans;
 pub mod stem;
 pub(crate) mod strips;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod tiles;
 pub mod transition;
 pub mod winograd;
 
@@ -41,9 +43,9 @@ impl Isa {
     /// Runs a kernel on this tier.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
-            // SAFETY: either token proves that the processor has AVX-512F, AVX2 and FMA.
+            // SAFETY: each token proves that the processor has AVX-512F, AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16(_) | Self::Avx512(_) => unsafe { lanes::avx512::shim(kernel) },
+            Self::Amx(_) | Self::Avx512Bf16(_) | Self::Avx512(_) => unsafe { lanes::avx512::shim(kernel) },
             // SAFETY: the token proves that the processor has AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },

@@ -265,15 +265,23 @@ impl Tiles<'_> {
 
     /// Columns of a mid row that the tiles above and below it read.
     fn mid_columns(&self, y: usize) -> Span {
-        let width = self.grid.width;
-        let Some(spans) = self.spans else { return Span { start: 0, end: width } };
-        let (above, below) = (y.saturating_sub(1) / TILE, ((y + 1) / TILE).min(spans.len() - 1));
-        let span = spans[y / TILE].hull(spans[above]).hull(spans[below]);
-        if span.is_empty() {
-            return Span::default();
-        }
-        Span { start: (span.start * TILE).saturating_sub(1), end: (span.end * TILE + 1).min(width) }
+        self.spans.map_or(Span { start: 0, end: self.grid.width }, |spans| wanted_columns(spans, self.grid.width, y))
     }
+}
+
+/// Columns of mid row `y` that wanted tiles, one span a tile row, read.
+pub(crate) fn wanted_columns(tiles: &[Span], width: usize, y: usize) -> Span {
+    let (above, below) = (y.saturating_sub(1) / TILE, ((y + 1) / TILE).min(tiles.len() - 1));
+    let span = tiles[y / TILE].hull(tiles[above]).hull(tiles[below]);
+    if span.is_empty() {
+        return Span::default();
+    }
+    Span { start: (span.start * TILE).saturating_sub(1), end: (span.end * TILE + 1).min(width) }
+}
+
+/// Columns of wanted tiles.
+pub(crate) fn columns_of(tiles: Span, width: usize) -> Span {
+    Span { start: tiles.start * TILE, end: (tiles.end * TILE).min(width) }
 }
 
 /// The pixels of some runs, a few at a time.

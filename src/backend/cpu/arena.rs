@@ -101,20 +101,24 @@ fn floats_len(op: &Op, element: Element) -> usize {
 /// Floats of scratch a stage needs for one of `workers` that share it.
 pub(super) fn scratch_len(op: &Op, element: Element, workers: usize) -> usize {
     match op {
-        Op::Dense { shape, .. } if element == Element::Bf16 => {
-            let len = |images| bf16::dense::scratch_len(&DenseShape { images, ..*shape }, workers);
+        Op::Stem { shape, .. } => shape.scratch_len().max(int8::stem::scratch_len(shape)),
+        Op::Dense { shape, .. } => {
+            let len = |images| match (element, DenseShape { images, ..*shape }) {
+                (Element::Bf16(isa), shape) => bf16::dense::scratch_len(isa, &shape, workers),
+                (_, shape) => shape.scratch_len(workers),
+            };
             (1..=GROUP).map(len).max().unwrap_or(0)
         }
-        Op::Transition { shape, .. } if element == Element::Bf16 => bf16::transition::scratch_len(shape),
-        Op::Stem { shape, .. } => shape.scratch_len().max(int8::stem::scratch_len(shape)),
-        Op::Dense { shape, .. } => (1..=GROUP).map(|images| DenseShape { images, ..*shape }.scratch_len(workers)).max().unwrap_or(0),
         Op::DenseCodes { shape, .. } => {
             let len = |images| int8::dense::scratch_len(&DenseShape { images, ..*shape }, workers);
             (1..=GROUP).map(len).max().unwrap_or(0)
         }
         Op::TransitionCodes { shape, .. } => int8::transition::scratch_len(shape),
         Op::Segmentation { shape, .. } => shape.scratch_len(),
-        Op::Transition { shape, .. } => shape.scratch_len(),
+        Op::Transition { shape, .. } => match element {
+            Element::Bf16(isa) => bf16::transition::scratch_len(isa, shape),
+            _ => shape.scratch_len(),
+        },
         Op::Attention { shape, .. } => shape.scratch_len(),
         Op::Recurrent { .. } | Op::Classifier { .. } => 0,
     }

@@ -91,7 +91,8 @@ impl CpuBackend {
     /// `bad_model` when the ranges are not this network's; `out_of_memory`.
     pub fn new(network: &Network, weights: &Weights, options: CpuOptions) -> Result<Self> {
         let isa = match &options.isa {
-            None => Isa::detect(),
+            None if options.bf16 || options.quantisation.is_some() => Isa::detect(),
+            None => Isa::detect_for_floats(),
             Some(name) => Isa::by_name(name).ok_or_else(|| {
                 let reason = radnet_kernels::isa::refusal(name).unwrap_or_default();
                 Error::new(ErrorKind::Device, format!("the tier {name} cannot run: {reason}"))
@@ -114,7 +115,7 @@ impl CpuBackend {
         quantisation.map_or(Ok(()), |q| q.check(network))?;
         let element = match (quantisation, options.bf16) {
             (Some(_), _) => Element::Codes(integers),
-            (None, true) => Element::Bf16,
+            (None, true) => Element::Bf16(isa),
             (None, false) => Element::F32,
         };
         let program = Program::new(network, element);

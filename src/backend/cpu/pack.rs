@@ -120,8 +120,11 @@ fn pack_stage(
         (Op::Dense { shape, channels, scale, shift, conv1, bias1, conv2 }, Step::DenseLayer { layer, .. }) => {
             let w = &weights.blocks[stage.block].layers[layer - 1];
             into.norm(&w.norm1, eps, *channels, scale, shift);
-            let pack = if element == Element::Bf16 { bf16::pack_dense } else { pack_dense };
-            pack(&mut into, w, eps, (shape, *channels), [conv1, bias1, conv2]);
+            let (shape, to) = ((shape, *channels), [conv1, bias1, conv2]);
+            match element {
+                Element::Bf16(isa) => bf16::pack_dense(&mut into, isa, (w, eps), shape, to),
+                _ => pack_dense(&mut into, w, eps, shape, to),
+            }
         }
         (Op::Segmentation { shape, channels, codes, scale, shift, conv, bias, .. }, _) => {
             let Some(w) = &weights.blocks[stage.block].segmentation else { return Ok(()) };
@@ -135,8 +138,8 @@ fn pack_stage(
         (Op::Transition { shape, channels, scale, shift, conv }, Step::Transition { in_channels, out_channels, .. }) => {
             let Some(w) = &weights.blocks[stage.block].transition else { return Ok(()) };
             into.norm(&w.norm, eps, *channels, scale, shift);
-            if element == Element::Bf16 {
-                bf16::pack_transition(&mut into, w, (shape, *channels), conv);
+            if let Element::Bf16(isa) = element {
+                bf16::pack_transition(&mut into, isa, w, (shape, *channels), conv);
                 return Ok(());
             }
             into.matrix(conv, *channels, shape.in_channels, *out_channels, |o, c| w.conv[o * in_channels + c] * 0.25);

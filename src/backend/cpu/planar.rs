@@ -121,7 +121,7 @@ impl CpuBackend {
             Op::Dense { shape, .. } => {
                 let shape = DenseShape { images: count, ..*shape };
                 match self.program.element {
-                    Element::Bf16 => self.run_dense_bf16(index, &shape, slot, memory),
+                    Element::Bf16(_) => self.run_dense_bf16(index, &shape, slot, memory),
                     _ => self.run_dense(index, &shape, slot, memory),
                 }
             }
@@ -159,7 +159,7 @@ impl CpuBackend {
         let [slab, scratch] = disjoint(memory.arena, [self.arena.slab(stage.block, 0, 1), self.arena.scratch(index)]);
         match (&stage.op, self.program.element) {
             (Op::DenseCodes { places, .. }, _) => self.mid_map_codes((shape, places), slab, mid, scratch),
-            (op, Element::Bf16) => self.mid_map_bf16(op, shape, slab, mid, scratch),
+            (op, Element::Bf16(_)) => self.mid_map_bf16(op, shape, slab, mid, scratch),
             (op, _) => {
                 if let Some(weights) = self.dense_weights(op) {
                     mid_map(self.isa, shape, &weights, slab, mid, scratch);
@@ -173,7 +173,7 @@ impl CpuBackend {
         if matches!(stage.op, Op::Segmentation { .. }) && image >= out.segmentation.len() {
             return;
         }
-        let bf16 = self.program.element == Element::Bf16;
+        let bf16 = matches!(self.program.element, Element::Bf16(_));
         let slab = match bf16 {
             true => self.widened_slab(index, stage, image, memory),
             false => self.float_slab(index, stage, image, memory),

@@ -4,7 +4,7 @@ use super::stem::StemPlaces;
 use super::{bf16, int8};
 use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
-use radnet_kernels::Integers;
+use radnet_kernels::{Integers, Isa};
 use radnet_kernels::cpu::attention::{AttentionShape, Weighting};
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::layout::{matrix_len, pad, unaliased};
@@ -124,8 +124,8 @@ pub(super) struct Slab {
 pub(super) enum Element {
     /// Floats.
     F32,
-    /// bf16.
-    Bf16,
+    /// bf16, and what multiplies them.
+    Bf16(Isa),
     /// Codes of 8 bits, and what multiplies them.
     Codes(Integers),
 }
@@ -135,7 +135,7 @@ impl Element {
     pub(super) fn precision(self) -> &'static str {
         match self {
             Self::F32 => "fp32",
-            Self::Bf16 => "bf16",
+            Self::Bf16(_) => "bf16",
             Self::Codes(_) => "int8",
         }
     }
@@ -144,7 +144,7 @@ impl Element {
     pub(super) fn per_float(self) -> usize {
         match self {
             Self::F32 => 1,
-            Self::Bf16 => 2,
+            Self::Bf16(_) => 2,
             Self::Codes(_) => 4,
         }
     }
@@ -194,7 +194,7 @@ impl Program {
             let start = places.0;
             let (name, block, mut op) = match element {
                 Element::F32 => stage(step, &blocks, &slabs, &mut places, &mut heads),
-                Element::Bf16 => bf16::stage(step, &blocks, &slabs, &mut places, &mut heads),
+                Element::Bf16(isa) => bf16::stage(isa, step, (&blocks, &slabs), &mut places, &mut heads),
                 Element::Codes(level) => int8::stage(level, step, (&blocks, &slabs), &mut places, &mut heads),
             };
             if let (Op::Stem { shape, integers, .. }, true) = (&mut op, matches!(element, Element::Codes(_))) {

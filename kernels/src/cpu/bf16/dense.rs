@@ -3,12 +3,13 @@
 //! Layouts: the slab is \[image\]\[y\]\[x\]\[slab_stride\] bf16, channels padded to 16; the layer reads channels 0..in_channels and writes
 //! in_channels..in_channels + growth. Rounded to bf16 are, in this order: norm1·ReLU of what is read, the mid map, with Winograd its transformed patches, and
 //! what is written; weights are rounded when they are packed.
-//! The work is cut as in fp32 (`strips`), and the 3×3 goes by Winograd where it does in fp32.
+//! The work is cut as in fp32 (`strips`), and the 3×3 goes by Winograd where it does in fp32; but where there are tiles those have a layer of their own
+//! (`tiles::dense`), whose 3×3 goes directly, and inputs are packed in whole steps of theirs.
 
 use super::HalfKernel;
 use super::gemm::{HalfGemm, Out, Rows};
 use super::lanes::HalfLanes;
-use super::layout::{matrix_len, pack_matrix, panel_len};
+use super::layout::{inputs, matrix_len, pack_matrix, panel_len};
 use super::prologue::{Norm, NormRelu};
 use super::winograd::{self, InputTransform, OutputTransform};
 use crate::cpu::ahead::Ahead;
@@ -19,6 +20,8 @@ use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Marked;
 use crate::cpu::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::tiles;
 use crate::cpu::winograd::{PATCH, POINTS, TILE};
 use crate::isa::Isa;
 use crate::parallel::{self, SharedMut};
@@ -41,27 +44,66 @@ pub struct DenseWeights<'a> {
     pub conv2: &'a [u16],
 }
 
+/// Whether the 3×3 goes by Winograd on a tier.
+pub fn winograd(isa: Isa, shape: &DenseShape) -> bool {
+    !matches!(isa, Isa::Amx(_)) && shape.winograd()
+}
+
+/// Numbers of the packed conv1.
+pub fn conv1_len(isa: Isa, shape: &DenseShape) -> usize {
+    matrix_len(inputs(isa, shape.in_channels), shape.mid)
+}
+
+/// Packs conv1 given by `weight(output, input)`.
+///
+/// # Panics
+/// When `dst` is not [`conv1_len`] long.
+pub fn pack_conv1(isa: Isa, shape: &DenseShape, dst: &mut [u16], weight: impl Fn(usize, usize) -> f64) {
+    let k = shape.in_channels;
+    pack_matrix(dst, inputs(isa, k), shape.mid, |o, i| if i < k { weight(o, i) } else { 0.0 });
+}
+
 /// Numbers of the packed conv2.
-pub fn conv2_len(shape: &DenseShape) -> usize {
-    if shape.winograd() { winograd::weights_len(shape.mid, shape.growth) } else { matrix_len(9 * shape.mid, shape.growth) }
+pub fn conv2_len(isa: Isa, shape: &DenseShape) -> usize {
+    match winograd(isa, shape) {
+        true => winograd::weights_len(shape.mid, shape.growth),
+        false => matrix_len(9 * inputs(isa, shape.mid), shape.growth),
+    }
 }
 
 /// Packs conv2 from the nine taps of each (output, input), zero for padded ones.
 ///
 /// # Panics
 /// When `dst` is not [`conv2_len`] long.
-pub fn pack_conv2(shape: &DenseShape, dst: &mut [u16], weight: impl Fn(usize, usize) -> [f64; 9]) {
-    let mid = shape.mid;
-    if shape.winograd() {
-        winograd::pack_weights(dst, mid, shape.growth, weight);
+pub fn pack_conv2(isa: Isa, shape: &DenseShape, dst: &mut [u16], weight: impl Fn(usize, usize) -> [f64; 9]) {
+    let mid = inputs(isa, shape.mid);
+    if winograd(isa, shape) {
+        winograd::pack_weights(dst, shape.mid, shape.growth, weight);
     } else {
-        pack_matrix(dst, 9 * mid, shape.growth, |o, k| weight(o, k % mid)[k / mid]);
+        pack_matrix(dst, 9 * mid, shape.growth, |o, k| if k % mid < shape.mid { weight(o, k % mid)[k / mid] } else { 0.0 });
     }
 }
 
 /// Floats that one worker of `workers` needs.
-pub fn scratch_len(shape: &DenseShape, workers: usize) -> usize {
+pub fn scratch_len(isa: Isa, shape: &DenseShape, workers: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if let Isa::Amx(_) = isa {
+        return tiles::dense::scratch_len::<tiles::Half>(shape, workers);
+    }
     Parts::of(shape, &Grid::new(shape, unaliased(shape.mid), workers)).total
+}
+
+/// A layer as tiles take it.
+#[cfg(target_arch = "x86_64")]
+fn in_tiles<'a>(shape: &'a DenseShape, weights: &DenseWeights<'a>) -> tiles::dense::Layer<'a, tiles::Half> {
+    tiles::dense::Layer {
+        shape,
+        norm: tiles::Norm { scale: weights.scale.as_ptr(), shift: weights.shift.as_ptr() },
+        conv1: weights.conv1.as_ptr().cast(),
+        mid: tiles::BiasRelu(weights.bias1.as_ptr()),
+        conv2: weights.conv2.as_ptr().cast(),
+        new: tiles::Plain,
+    }
 }
 
 /// Runs a layer on `workers` threads of the current pool; `scratch` holds [`scratch_len`] floats for each.
@@ -86,7 +128,12 @@ pub fn dense_layer(
     assert!([k, mid, growth, shape.slab_stride].iter().all(|c| c.is_multiple_of(PANEL) && *c > 0));
     assert!(shape.slab_stride >= k + growth && slab.len() >= pixels * shape.slab_stride);
     assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= mid);
-    assert!(weights.conv1.len() >= matrix_len(k, mid) && weights.conv2.len() >= conv2_len(shape));
+    assert!(weights.conv1.len() >= conv1_len(isa, shape) && weights.conv2.len() >= conv2_len(isa, shape));
+    #[cfg(target_arch = "x86_64")]
+    if let Isa::Amx(token) = isa {
+        // SAFETY: every length was checked against the shape.
+        return unsafe { tiles::dense::dense_layer(token, &in_tiles(shape, weights), marked, slab, scratch, workers) };
+    }
     let grid = Grid::new(shape, unaliased(shape.mid), workers);
     let tiles = Tiles::new(shape, grid, marked.as_ref());
     let known = marked.and_then(|marked| marked.mid);
@@ -111,7 +158,12 @@ pub fn mid_map(isa: Isa, shape: &DenseShape, weights: &DenseWeights<'_>, slab: &
     let (k, width) = (shape.in_channels, shape.mid);
     assert!(shape.images == 1 && k.is_multiple_of(PANEL) && width.is_multiple_of(PANEL) && slab.len() >= pixels * shape.slab_stride);
     assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= width);
-    assert!(shape.slab_stride >= k && weights.conv1.len() >= matrix_len(k, width) && mid.len() >= pixels * width);
+    assert!(shape.slab_stride >= k && weights.conv1.len() >= conv1_len(isa, shape) && mid.len() >= pixels * width);
+    #[cfg(target_arch = "x86_64")]
+    if let Isa::Amx(token) = isa {
+        // SAFETY: as above.
+        return unsafe { tiles::dense::mid_map(token, &in_tiles(shape, weights), slab, mid, scratch) };
+    }
     let grid = Grid::new(shape, unaliased(shape.mid), 1);
     let parts = Parts::of(shape, &grid);
     assert!(scratch.len() >= parts.total);

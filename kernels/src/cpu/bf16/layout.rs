@@ -5,7 +5,16 @@
 
 use super::numbers::finite;
 use crate::cpu::int8::layout::place;
+use crate::isa::Isa;
 pub use crate::cpu::int8::layout::{floats_of_words, matrix_len, panel_len};
+
+/// bf16 in a row of a tile.
+const STEP: usize = 32;
+
+/// Inputs that a tier packs for `k`: whole steps of tiles where it has those.
+pub fn inputs(isa: Isa, k: usize) -> usize {
+    if matches!(isa, Isa::Amx(_)) { k.next_multiple_of(STEP) } else { k }
+}
 
 /// Packs a matrix given by `weight(output, input)`, each rounded to the nearest finite bf16.
 ///

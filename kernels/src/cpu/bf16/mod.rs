@@ -29,9 +29,9 @@ impl Isa {
     /// Runs a kernel over bf16 on this tier.
     pub(crate) fn run_halves<K: HalfKernel>(self, kernel: K) {
         match self {
-            // SAFETY: the token proves that the processor has AVX-512F, BW, VL and BF16, AVX2 and FMA.
+            // SAFETY: either token proves that the processor has AVX-512F, BW, VL and BF16, AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16(_) => unsafe { lanes::avx512::bf16_shim(kernel) },
+            Self::Amx(_) | Self::Avx512Bf16(_) => unsafe { lanes::avx512::bf16_shim(kernel) },
             // SAFETY: the token proves that the processor has AVX-512F, AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => unsafe { lanes::avx512::shim(kernel) },

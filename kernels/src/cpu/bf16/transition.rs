@@ -5,7 +5,7 @@
 use super::HalfKernel;
 use super::gemm::{HalfGemm, Out, Rows};
 use super::lanes::HalfLanes;
-use super::layout::{matrix_len, panel_len};
+use super::layout::{inputs, matrix_len, pack_matrix, panel_len};
 use super::prologue::{Norm, NormReluPool};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::gemm::Batch;
@@ -13,6 +13,8 @@ use crate::cpu::int8::layout::unaliased;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::tiles;
 use crate::cpu::transition::TransitionShape;
 use crate::isa::Isa;
 use crate::parallel::{self, SharedMut};
@@ -28,7 +30,7 @@ pub struct TransitionWeights<'a> {
     pub scale: &'a [f32],
     /// See `scale`.
     pub shift: &'a [f32],
-    /// A quarter of the convolution, packed \[out_channels, in_channels\].
+    /// By [`pack_conv`].
     pub conv: &'a [u16],
 }
 
@@ -36,8 +38,26 @@ fn block_pixels(shape: &TransitionShape) -> usize {
     (BLOCK_BYTES / 2 / unaliased(shape.in_channels) / 12 * 12).clamp(12, BLOCK_PIXELS)
 }
 
+/// Numbers of the packed convolution.
+pub fn conv_len(isa: Isa, shape: &TransitionShape) -> usize {
+    matrix_len(inputs(isa, shape.in_channels), shape.out_channels)
+}
+
+/// Packs a quarter of the convolution, given by `weight(output, input)`.
+///
+/// # Panics
+/// When `dst` is not [`conv_len`] long.
+pub fn pack_conv(isa: Isa, shape: &TransitionShape, dst: &mut [u16], weight: impl Fn(usize, usize) -> f64) {
+    let k = shape.in_channels;
+    pack_matrix(dst, inputs(isa, k), shape.out_channels, |o, i| if i < k { weight(o, i) } else { 0.0 });
+}
+
 /// Floats that one worker needs.
-pub fn scratch_len(shape: &TransitionShape) -> usize {
+pub fn scratch_len(isa: Isa, shape: &TransitionShape) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if let Isa::Amx(_) = isa {
+        return tiles::transition::scratch_len::<tiles::Half>(shape);
+    }
     block_pixels(shape) * unaliased(shape.in_channels) / 2
 }
 
@@ -60,9 +80,16 @@ pub fn transition(
     let (k, n) = (shape.in_channels, shape.out_channels);
     assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && shape.src_stride >= k && shape.dst_stride >= n);
     assert!(src.len() >= shape.height * shape.width * shape.src_stride && dst.len() >= pixels * shape.dst_stride);
-    assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.conv.len() >= matrix_len(k, n));
+    assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.conv.len() >= conv_len(isa, shape));
     assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
-    let len = scratch_len(shape);
+    #[cfg(target_arch = "x86_64")]
+    if let Isa::Amx(token) = isa {
+        let norm = tiles::Norm { scale: weights.scale.as_ptr(), shift: weights.shift.as_ptr() };
+        let tiled = tiles::transition::Transition { shape, norm, conv: weights.conv.as_ptr().cast(), new: tiles::Plain };
+        // SAFETY: every length was checked against the shape.
+        return unsafe { tiles::transition::transition::<tiles::Half>(token, &tiled, (src, spans), dst, scratch, workers) };
+    }
+    let len = scratch_len(isa, shape);
     assert!(scratch.len() >= len * workers);
     let dst = SharedMut::new(dst);
     parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {

@@ -33,7 +33,7 @@ pub(crate) trait IntKernel {
 impl Integers {
     /// Whether codes are multiplied as bytes, four at a time, as `IntLanes::QUADS` says.
     fn quads(self) -> bool {
-        matches!(self, Self::Avx512Vnni(_) | Self::AvxVnni(_) | Self::Portable(_))
+        matches!(self, Self::Amx(_) | Self::Avx512Vnni(_) | Self::AvxVnni(_) | Self::Portable(_) | Self::PortableDirect(_))
     }
 
     /// Runs a kernel over codes on this level.
@@ -41,7 +41,7 @@ impl Integers {
         match self {
             // SAFETY: each token proves what its shim is compiled for.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni(_) => unsafe { lanes::avx512_vnni::shim(kernel) },
+            Self::Amx(_) | Self::Avx512Vnni(_) => unsafe { lanes::avx512_vnni::shim(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bw(_) => unsafe { lanes::avx512_bw::shim(kernel) },
