@@ -191,7 +191,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Forces an instruction set by name ("avx512-bf16", "avx512", "avx2", "neon", "portable"), for tests and comparisons; results do not depend on it,
+    /// Forces an instruction set by name ("amx", "avx512-bf16", "avx512", "avx2", "neon", "portable"), for tests and comparisons; results do not depend on it,
     /// except that in bf16 the first one rounds sums in a way of its own. An automatic device is then the processor.
     #[must_use]
     pub fn isa(mut self, isa: Option<String>) -> Self {
