@@ -7,6 +7,7 @@ use super::CpuBackend;
 use super::planar::{Memory, Outputs};
 use super::program::{Element, Op, Program};
 use radnet_kernels::cpu::dense::DenseShape;
+use radnet_kernels::cpu::int8::dense::mid_len;
 use radnet_kernels::cpu::spans::{Marked, Span, differing};
 use std::sync::OnceLock;
 
@@ -145,7 +146,11 @@ impl CpuBackend {
     /// The map between a layer's convolutions on the empty slice, whose slab the arena holds, if the bytes that are `left` are enough.
     fn empty_mid(&self, index: usize, shape: &DenseShape, left: &mut usize, memory: &mut Memory<'_>) -> Option<Vec<f32>> {
         let numbers = shape.height * shape.width * shape.mid;
-        let len = if self.program.element == Element::F32 { numbers } else { numbers.div_ceil(2) };
+        let len = match self.program.element {
+            Element::F32 => numbers,
+            Element::Bf16(_) => numbers.div_ceil(2),
+            Element::Codes(level) => mid_len(level, shape).div_ceil(4),
+        };
         *left = left.checked_sub(4 * len)?;
         let mut mid = room(len)?;
         self.mid_map(index, shape, &mut mid, memory);

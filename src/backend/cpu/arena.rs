@@ -109,11 +109,11 @@ pub(super) fn scratch_len(op: &Op, element: Element, workers: usize) -> usize {
             };
             (1..=GROUP).map(len).max().unwrap_or(0)
         }
-        Op::DenseCodes { shape, .. } => {
-            let len = |images| int8::dense::scratch_len(&DenseShape { images, ..*shape }, workers);
+        Op::DenseCodes { shape, places, .. } => {
+            let len = |images| int8::dense::scratch_len(places.level, &DenseShape { images, ..*shape }, workers);
             (1..=GROUP).map(len).max().unwrap_or(0)
         }
-        Op::TransitionCodes { shape, .. } => int8::transition::scratch_len(shape),
+        Op::TransitionCodes { shape, places, .. } => int8::transition::scratch_len(places.level, shape),
         Op::Segmentation { shape, .. } => shape.scratch_len(),
         Op::Transition { shape, .. } => match element {
             Element::Bf16(isa) => bf16::transition::scratch_len(isa, shape),

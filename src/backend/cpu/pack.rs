@@ -107,15 +107,13 @@ fn pack_stage(
             }
         }
         (Op::DenseCodes { shape, channels, places }, Step::DenseLayer { layer, .. }) => {
-            let (w, Some(ranges), Element::Codes(level)) = (&weights.blocks[stage.block].layers[layer - 1], ranges, element) else {
-                return Ok(());
-            };
-            int8::pack_dense(&mut into, level, (shape, *channels), places, &DenseCodes::new(w, eps, ranges, layer - 1))?;
+            let (w, Some(ranges)) = (&weights.blocks[stage.block].layers[layer - 1], ranges) else { return Ok(()) };
+            int8::pack_dense(&mut into, places.level, (shape, *channels), places, &DenseCodes::new(w, eps, ranges, layer - 1))?;
         }
         (Op::TransitionCodes { shape, channels, places }, _) => {
             let (Some(w), Some(from)) = (&weights.blocks[stage.block].transition, ranges) else { return Ok(()) };
             let Some(to) = quantisation.and_then(|q| q.blocks.get(stage.block + 1)) else { return Ok(()) };
-            int8::pack_transition(&mut into, (shape, *channels), places, &TransitionCodes::new(w, eps, from, to))?;
+            int8::pack_transition(&mut into, places.level, (shape, *channels), places, &TransitionCodes::new(w, eps, from, to))?;
         }
         (Op::Dense { shape, channels, scale, shift, conv1, bias1, conv2 }, Step::DenseLayer { layer, .. }) => {
             let w = &weights.blocks[stage.block].layers[layer - 1];

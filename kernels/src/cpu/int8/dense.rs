@@ -4,7 +4,8 @@
 //! in_channels..in_channels + growth. norm1 and its ReLU are a clamp of codes while pixels are packed (`prologue`), as bytes where the level
 //! multiplies those, else widened to 16 bits. norm2 is part of conv1 and its ReLU the saturation of the mid codes, which exist only as a ring
 //! of rows with a zero border, widened to 16 bits.
-//! The work is cut as in fp32 (`strips`). The 3×3 goes by an integer Winograd F(4×4) or directly, which the shape alone decides.
+//! The work is cut as in fp32 (`strips`). The 3×3 goes by an integer Winograd F(4×4) or directly, which the shape decides, and on levels that go directly
+//! always ([`Integers::directly`]) nothing else. Tiles have a layer of their own (`tiles::dense`), whose mid codes stay bytes.
 
 mod pack;
 
@@ -23,6 +24,8 @@ use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Marked;
 use crate::cpu::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::tiles;
 use crate::integers::Integers;
 use crate::parallel::{self, SharedMut};
 
@@ -45,27 +48,49 @@ pub struct DenseWeights<'a> {
     pub scale1: &'a [f32],
     /// See `scale1`.
     pub offset1: &'a [f32],
-    /// By [`pack_winograd`] or [`pack_direct`].
-    pub conv2: &'a [i16],
+    /// By [`pack_winograd`] or [`pack_direct`] for the level that runs.
+    pub conv2: &'a [u8],
     /// From sums to codes of the new channels.
     pub scale2: &'a [f32],
     /// See `scale2`.
     pub offset2: &'a [f32],
 }
 
-/// Whether the 3×3 goes by Winograd: where fp32 would, if the sums' 32 bits suffice.
-pub fn winograd(shape: &DenseShape) -> bool {
+/// Whether the 3×3 goes by Winograd on a level: where fp32 would, if the sums' 32 bits suffice.
+pub fn winograd(level: Integers, shape: &DenseShape) -> bool {
     let tiles = shape.height.div_ceil(TILE) * shape.width.div_ceil(TILE);
-    (64..=MOST_WINOGRAD).contains(&shape.mid) && shape.height * shape.width * 9 >= 2 * tiles * POINTS * 3 / 4
+    !level.directly() && (64..=MOST_WINOGRAD).contains(&shape.mid) && shape.height * shape.width * 9 >= 2 * tiles * POINTS * 3 / 4
 }
 
 /// Floats that one worker of `workers` needs.
-pub fn scratch_len(shape: &DenseShape, workers: usize) -> usize {
-    Parts::of(shape, &Grid::new(shape, unaliased(shape.mid), workers)).total
+pub fn scratch_len(level: Integers, shape: &DenseShape, workers: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if let Integers::Amx(_) = level {
+        return tiles::dense::scratch_len::<tiles::Code>(shape, workers);
+    }
+    Parts::of(level, shape, &Grid::new(shape, unaliased(shape.mid), workers)).total
+}
+
+/// Bytes of the map between a layer's convolutions of one image.
+pub fn mid_len(level: Integers, shape: &DenseShape) -> usize {
+    shape.height * shape.width * shape.mid * if matches!(level, Integers::Amx(_)) { 1 } else { 2 }
+}
+
+/// A layer as tiles take it.
+#[cfg(target_arch = "x86_64")]
+fn in_tiles<'a>(shape: &'a DenseShape, weights: &DenseWeights<'a>) -> tiles::dense::Layer<'a, tiles::Code> {
+    tiles::dense::Layer {
+        shape,
+        norm: Bounds { low: weights.low.as_ptr(), high: weights.high.as_ptr() },
+        conv1: weights.conv1.as_ptr(),
+        mid: Requantise { scale: weights.scale1.as_ptr(), offset: weights.offset1.as_ptr() },
+        conv2: weights.conv2.as_ptr(),
+        new: Requantise { scale: weights.scale2.as_ptr(), offset: weights.offset2.as_ptr() },
+    }
 }
 
 /// Runs a layer on `workers` threads of the current pool; `scratch` holds [`scratch_len`] floats for each.
-/// With `marked`, for a single image, only those tiles are written.
+/// With `marked`, for a single image, only those tiles are written; its mid map is [`mid_map`]'s.
 ///
 /// # Panics
 /// When a slice is too short for the shape.
@@ -73,7 +98,7 @@ pub fn dense_layer(
     level: Integers,
     shape: &DenseShape,
     weights: &DenseWeights<'_>,
-    marked: Option<Marked<'_, i16>>,
+    marked: Option<Marked<'_, u8>>,
     slab: &mut [u8],
     scratch: &mut [f32],
     workers: usize,
@@ -83,10 +108,16 @@ pub fn dense_layer(
         return;
     }
     check(level, shape, weights, slab.len());
+    #[cfg(target_arch = "x86_64")]
+    if let Integers::Amx(token) = level {
+        // SAFETY: every length was checked against the shape.
+        return unsafe { tiles::dense::dense_layer(token, &in_tiles(shape, weights), marked, slab, scratch, workers) };
+    }
     let grid = Grid::new(shape, unaliased(shape.mid), workers);
+    let marked = marked.map(|Marked { tiles, pixels, mid }| Marked { tiles, pixels, mid: mid.map(|mid| mid.as_chunks().0) });
     let tiles = Tiles::new(shape, grid, marked.as_ref());
     let known = marked.and_then(|marked| marked.mid);
-    let parts = Parts::of(shape, &grid);
+    let parts = Parts::of(level, shape, &grid);
     assert!(scratch.len() >= parts.total * workers);
     let slab = SharedMut::new(slab);
     parallel::over_chunks(&mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
@@ -98,20 +129,26 @@ pub fn dense_layer(
     });
 }
 
-/// The map between a layer's convolutions, \[height, width, mid\], of one image, for [`Marked`]; `scratch` holds [`scratch_len`] floats for one worker.
+/// The map between a layer's convolutions, \[height, width, mid\], of one image, for [`Marked`], as the level has it: in bytes or in 16 bits.
+/// `scratch` holds [`scratch_len`] floats for one worker.
 ///
 /// # Panics
 /// When a slice is too short for the shape.
-pub fn mid_map(level: Integers, shape: &DenseShape, weights: &DenseWeights<'_>, slab: &mut [u8], mid: &mut [i16], scratch: &mut [f32]) {
+pub fn mid_map(level: Integers, shape: &DenseShape, weights: &DenseWeights<'_>, slab: &mut [u8], mid: &mut [u8], scratch: &mut [f32]) {
     check(level, shape, weights, slab.len());
-    assert!(shape.images == 1 && mid.len() >= shape.height * shape.width * shape.mid);
+    assert!(shape.images == 1 && mid.len() >= mid_len(level, shape));
+    #[cfg(target_arch = "x86_64")]
+    if let Integers::Amx(token) = level {
+        // SAFETY: every length was checked against the shape.
+        return unsafe { tiles::dense::mid_map(token, &in_tiles(shape, weights), slab, mid, scratch) };
+    }
     let grid = Grid::new(shape, unaliased(shape.mid), 1);
-    let parts = Parts::of(shape, &grid);
+    let parts = Parts::of(level, shape, &grid);
     assert!(scratch.len() >= parts.total);
     let tiles = Tiles { grid, spans: None, unknown: None };
     let (slab, scratch) = (SharedMut::new(slab), scratch.as_mut_ptr());
     let layer = Worker { shape, weights, tiles, known: None, parts, strips: 0..0, slab, scratch };
-    level.run(MidMap { layer, mid: mid.as_mut_ptr() });
+    level.run(MidMap { layer, mid: mid.as_mut_ptr().cast() });
 }
 
 fn check(level: Integers, shape: &DenseShape, weights: &DenseWeights<'_>, slab: usize) {
@@ -121,12 +158,13 @@ fn check(level: Integers, shape: &DenseShape, weights: &DenseWeights<'_>, slab: 
     assert!(weights.low.len() >= k && weights.high.len() >= k);
     assert!(weights.scale1.len() >= mid && weights.offset1.len() >= mid);
     assert!(weights.scale2.len() >= growth && weights.offset2.len() >= growth);
-    assert!(weights.conv1.len() >= conv1_len(level, shape) && weights.conv2.len() >= conv2_len(shape));
+    assert!(weights.conv1.len() >= conv1_len(level, shape) && weights.conv2.len() >= conv2_len(level, shape));
 }
 
 /// Where the pieces of a worker's scratch lie, in floats.
 #[derive(Clone, Copy)]
 struct Parts {
+    winograd: bool,
     block_pixels: usize,
     packed_stride: usize,
     mid: usize,
@@ -139,16 +177,17 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(shape: &DenseShape, grid: &Grid) -> Self {
+    fn of(level: Integers, shape: &DenseShape, grid: &Grid) -> Self {
+        let winograd = winograd(level, shape);
         let packed_stride = unaliased(shape.in_channels);
         let block_pixels = (BLOCK_BYTES / 2 / packed_stride / 12 * 12).clamp(12, BLOCK_PIXELS);
         // All counts of numbers are multiples of 16, so that the pieces begin on cache lines where the scratch does.
         let mid = block_pixels * packed_stride / 2;
         let v = mid + grid.strip_images * grid.ring * grid.mid_row / 2;
         let (v_plane, m_plane) =
-            if winograd(shape) { (grid.chunk() * shape.mid + 2 * PANEL, grid.chunk() * shape.growth + PANEL) } else { (0, 0) };
+            if winograd { (grid.chunk() * shape.mid + 2 * PANEL, grid.chunk() * shape.growth + PANEL) } else { (0, 0) };
         let m = v + POINTS * v_plane / 2;
-        Self { block_pixels, packed_stride, mid, v, v_plane, m, m_plane, total: m + POINTS * m_plane }
+        Self { winograd, block_pixels, packed_stride, mid, v, v_plane, m, m_plane, total: m + POINTS * m_plane }
     }
 }
 
@@ -157,7 +196,7 @@ struct Worker<'a> {
     shape: &'a DenseShape,
     weights: &'a DenseWeights<'a>,
     tiles: Tiles<'a>,
-    known: Option<&'a [i16]>,
+    known: Option<&'a [[u8; 2]]>,
     parts: Parts,
     strips: std::ops::Range<usize>,
     slab: SharedMut<'a, u8>,
@@ -185,7 +224,7 @@ impl IntKernel for Worker<'_> {
                 } else {
                     self.mid_rows::<V, Pairs>((strip, fresh), following)
                 }
-                if winograd(self.shape) { self.winograd::<V>(strip) } else { self.direct::<V>(strip) }
+                if self.parts.winograd { self.winograd::<V>(strip) } else { self.direct::<V>(strip) }
             }
             fresh = false;
         }
@@ -239,7 +278,7 @@ impl Worker<'_> {
                 self.mid().add(row).write_bytes(0, self.tiles.grid.mid_row);
             }
             if let Some(known) = self.known {
-                self.tiles.copy_known(strip, fresh, known, self.shape.mid, self.mid());
+                self.tiles.copy_known(strip, fresh, known, self.shape.mid, self.mid().cast());
             }
             let pack = |pixel, filled, count| self.pack::<V, G>(pixel, filled, count);
             let multiply = |places: &[usize], next: &[usize]| self.pointwise::<V, G>(self.mid(), places, next);
@@ -335,7 +374,7 @@ impl Worker<'_> {
     unsafe fn products<V: IntLanes>(&self, tiles: usize) {
         let (shape, parts) = (self.shape, &self.parts);
         let plane = matrix_len(shape.mid, shape.growth);
-        let u = self.weights.conv2.as_ptr();
+        let u = self.weights.conv2.as_ptr().cast::<i16>();
         let next: [_; POINTS] = std::array::from_fn(|point| u.wrapping_add((point + 1) % POINTS * plane).cast());
         // SAFETY: V and M have room for the chunk, and conv2 holds a matrix for each point.
         unsafe {
@@ -406,7 +445,7 @@ impl Worker<'_> {
                         a_rows: Rows::Stride(grid.mid_stride),
                         runs: &runs,
                         run_len: shape.mid,
-                        w: self.weights.conv2.as_ptr(),
+                        w: self.weights.conv2.as_ptr().cast(),
                         panel_len: panel_len(9 * shape.mid),
                         panels: shape.growth / PANEL,
                         out: Out::Codes(self.requantise2(), dst),

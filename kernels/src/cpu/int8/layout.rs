@@ -6,6 +6,7 @@
 
 use super::lanes::{IntLanes, Words};
 use crate::cpu::layout::{PANEL, pad};
+use crate::integers::Integers;
 
 /// Largest code.
 pub const CODES: i64 = 255;
@@ -97,6 +98,14 @@ pub(crate) fn unaliased(stride: usize) -> usize {
     if stride.is_multiple_of(2048) { stride + 2 * PANEL } else { stride }
 }
 
+/// Codes in a row of a tile.
+const STEP: usize = 64;
+
+/// Inputs that a level packs for `k`: whole steps of tiles where it has those.
+pub fn inputs(level: Integers, k: usize) -> usize {
+    if matches!(level, Integers::Amx(_)) { k.next_multiple_of(STEP) } else { k }
+}
+
 /// Where a weight lies.
 fn place_of<G: Group>(k: usize, o: usize, i: usize) -> usize {
     o / PANEL * panel_len_of::<G>(k) + i / G::LEN * G::LEN * PANEL + o % PANEL * G::LEN + i % G::LEN
@@ -166,6 +175,12 @@ pub fn codes_mut(floats: &mut [f32]) -> &mut [u8] {
 pub(crate) fn weights_mut(bytes: &mut [u8]) -> &mut [i8] {
     // SAFETY: the two differ in what their patterns of bits stand for.
     unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
+}
+
+/// Numbers of 16 bits as bytes, whose place need not suit them.
+pub(crate) fn as_bytes(words: &[i16], dst: &mut [u8]) {
+    assert_eq!(dst.len(), 2 * words.len());
+    dst.as_chunks_mut().0.iter_mut().zip(words).for_each(|(bytes, w)| *bytes = w.to_ne_bytes());
 }
 
 /// Floats as numbers of 16 bits.

@@ -5,13 +5,17 @@
 use super::IntKernel;
 use super::gemm::{IntGemm, Out, Requantise, Rows};
 use super::lanes::IntLanes;
-use super::layout::{CODES, Pairs, matrix_len, panel_len, unaliased};
+use super::layout::{
+    CODES, Pairs, Quads, as_bytes, inputs, matrix_len, matrix_len_of, pack_matrix, pack_matrix_of, panel_len, unaliased, weights_mut,
+};
 use super::prologue::{Bounds, ClampPool};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::gemm::Batch;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::tiles;
 use crate::cpu::transition::TransitionShape;
 use crate::integers::Integers;
 use crate::parallel::{self, SharedMut};
@@ -29,8 +33,8 @@ pub struct TransitionWeights<'a> {
     pub low: &'a [u8],
     /// The norm and its ReLU: the code of its zero where its scale is negative, else 255.
     pub high: &'a [u8],
-    /// The convolution with the norm's scale, packed for sums up to [`POOLED`].
-    pub conv: &'a [i16],
+    /// The convolution with the norm's scale, by [`pack_conv`] for the level that runs.
+    pub conv: &'a [u8],
     /// From sums to codes.
     pub scale: &'a [f32],
     /// See `scale`.
@@ -41,8 +45,37 @@ fn block_pixels(shape: &TransitionShape) -> usize {
     (BLOCK_BYTES / 2 / unaliased(shape.in_channels) / 12 * 12).clamp(12, BLOCK_PIXELS)
 }
 
+/// Bytes of the packed convolution.
+pub fn conv_len(level: Integers, shape: &TransitionShape) -> usize {
+    match level {
+        Integers::Amx(_) => matrix_len_of::<Quads>(inputs(level, shape.in_channels), shape.out_channels),
+        _ => 2 * matrix_len(shape.in_channels, shape.out_channels),
+    }
+}
+
+/// Packs the convolution given by `weight(output, input)`; false as [`pack_matrix`].
+///
+/// # Panics
+/// When `dst` is not [`conv_len`] long.
+#[must_use]
+pub fn pack_conv(level: Integers, shape: &TransitionShape, dst: &mut [u8], weight: impl Fn(usize, usize) -> i8) -> bool {
+    let (k, n) = (shape.in_channels, shape.out_channels);
+    if let Integers::Amx(_) = level {
+        let padded = |o, i| if i < k { weight(o, i) } else { 0 };
+        return pack_matrix_of::<Quads>(weights_mut(dst), inputs(level, k), n, POOLED, padded);
+    }
+    let mut pairs = vec![0; matrix_len(k, n)];
+    let fits = pack_matrix(&mut pairs, k, n, POOLED, weight);
+    as_bytes(&pairs, dst);
+    fits
+}
+
 /// Floats that one worker needs.
-pub fn scratch_len(shape: &TransitionShape) -> usize {
+pub fn scratch_len(level: Integers, shape: &TransitionShape) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if let Integers::Amx(_) = level {
+        return tiles::transition::scratch_len::<tiles::Code>(shape);
+    }
     block_pixels(shape) * unaliased(shape.in_channels) / 2
 }
 
@@ -65,10 +98,18 @@ pub fn transition(
     let (k, n) = (shape.in_channels, shape.out_channels);
     assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && shape.src_stride >= k && shape.dst_stride >= n);
     assert!(src.len() >= shape.height * shape.width * shape.src_stride && dst.len() >= pixels * shape.dst_stride);
-    assert!(weights.low.len() >= k && weights.high.len() >= k && weights.conv.len() >= matrix_len(k, n));
+    assert!(weights.low.len() >= k && weights.high.len() >= k && weights.conv.len() >= conv_len(level, shape));
     assert!(weights.scale.len() >= n && weights.offset.len() >= n);
     assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
-    let len = scratch_len(shape);
+    #[cfg(target_arch = "x86_64")]
+    if let Integers::Amx(token) = level {
+        let norm = Bounds { low: weights.low.as_ptr(), high: weights.high.as_ptr() };
+        let new = Requantise { scale: weights.scale.as_ptr(), offset: weights.offset.as_ptr() };
+        let tiled = tiles::transition::Transition { shape, norm, conv: weights.conv.as_ptr(), new };
+        // SAFETY: every length was checked against the shape.
+        return unsafe { tiles::transition::transition::<tiles::Code>(token, &tiled, (src, spans), dst, scratch, workers) };
+    }
+    let len = scratch_len(level, shape);
     assert!(scratch.len() >= len * workers);
     let dst = SharedMut::new(dst);
     parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
@@ -115,7 +156,7 @@ impl IntKernel for Worker<'_> {
                     a_rows: Rows::Stride(stride),
                     runs: &[0],
                     run_len: shape.in_channels,
-                    w: self.weights.conv.as_ptr(),
+                    w: self.weights.conv.as_ptr().cast(),
                     panel_len: panel_len(shape.in_channels),
                     panels: shape.out_channels / PANEL,
                     out: Out::Codes(requantise, self.dst.at(first * shape.dst_stride)),

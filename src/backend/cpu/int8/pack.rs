@@ -10,8 +10,8 @@ use crate::{Error, ErrorKind, Result};
 use radnet_kernels::Integers;
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::int8::dense::{pack_conv1, pack_direct, pack_winograd, winograd};
-use radnet_kernels::cpu::int8::layout::{codes_mut, pack_matrix, words_mut};
-use radnet_kernels::cpu::int8::transition::POOLED;
+use radnet_kernels::cpu::int8::layout::codes_mut;
+use radnet_kernels::cpu::int8::transition::pack_conv;
 use radnet_kernels::cpu::transition::TransitionShape;
 use std::ops::Range;
 
@@ -32,15 +32,15 @@ pub(in crate::backend::cpu) fn pack_dense(
     factors(into, &to.mid, &layer.conv1);
     let (mid, growth) = (layer.conv1.scale.len(), layer.ranges.len());
     let at = |o: usize, i: usize| (o < growth && i < mid).then_some((o * mid + i) * 9);
-    if !winograd(shape) {
+    if !winograd(level, shape) {
         let direct = layer.direct();
         let taps = |o, i| at(o, i).map_or([0; 9], |at| std::array::from_fn(|t| direct.weights[at + t]));
         factors(into, &to.out, &direct);
-        return fits(pack_direct(shape, words_mut(into.at(&to.conv2)), taps), "the 3×3 of a dense layer");
+        return fits(pack_direct(level, shape, codes_mut(into.at(&to.conv2)), taps), "the 3×3 of a dense layer");
     }
     let mut steps = vec![0.0; shape.growth];
     let taps = |o, i| at(o, i).map_or([0.0; 9], |at| std::array::from_fn(|t| layer.conv2[at + t]));
-    pack_winograd(shape, words_mut(into.at(&to.conv2)), &mut steps, taps);
+    pack_winograd(shape, codes_mut(into.at(&to.conv2)), &mut steps, taps);
     for (o, step) in steps[..growth].iter().enumerate() {
         (into.at(&to.out.scale)[o], into.at(&to.out.shift)[o]) = layer.encoder2(o, *step);
     }
@@ -53,6 +53,7 @@ pub(in crate::backend::cpu) fn pack_dense(
 /// `device` when a sum of products could leave 32 bits.
 pub(in crate::backend::cpu) fn pack_transition(
     into: &mut Into<'_>,
+    level: Integers,
     (shape, channels): (&TransitionShape, Channels),
     to: &TransitionPlaces,
     transition: &TransitionCodes,
@@ -60,7 +61,7 @@ pub(in crate::backend::cpu) fn pack_transition(
     bounds(into, (&to.low, &to.high), channels, &transition.readers);
     factors(into, &to.out, &transition.conv);
     let weight = physical(channels, (&transition.conv, transition.readers.len()));
-    fits(pack_matrix(words_mut(into.at(&to.conv)), shape.in_channels, shape.out_channels, POOLED, weight), "a transition")
+    fits(pack_conv(level, shape, codes_mut(into.at(&to.conv)), weight), "a transition")
 }
 
 /// From floats to codes.

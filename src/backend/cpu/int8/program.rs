@@ -6,7 +6,8 @@ use crate::model::Step;
 use radnet_kernels::Integers;
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::int8::dense::{conv1_len, conv2_len};
-use radnet_kernels::cpu::int8::layout::{floats_of_codes, floats_of_words, matrix_len};
+use radnet_kernels::cpu::int8::layout::floats_of_codes;
+use radnet_kernels::cpu::int8::transition::conv_len;
 use radnet_kernels::cpu::layout::pad;
 use radnet_kernels::cpu::transition::TransitionShape;
 use std::ops::Range;
@@ -27,6 +28,7 @@ impl Factors {
 /// The weights of a dense layer.
 #[derive(Clone, Debug)]
 pub(in crate::backend::cpu) struct DensePlaces {
+    pub(in crate::backend::cpu) level: Integers,
     pub(in crate::backend::cpu) low: Range<usize>,
     pub(in crate::backend::cpu) high: Range<usize>,
     pub(in crate::backend::cpu) conv1: Range<usize>,
@@ -38,6 +40,7 @@ pub(in crate::backend::cpu) struct DensePlaces {
 /// The weights of a transition.
 #[derive(Clone, Debug)]
 pub(in crate::backend::cpu) struct TransitionPlaces {
+    pub(in crate::backend::cpu) level: Integers,
     pub(in crate::backend::cpu) low: Range<usize>,
     pub(in crate::backend::cpu) high: Range<usize>,
     pub(in crate::backend::cpu) conv: Range<usize>,
@@ -66,11 +69,12 @@ pub(in crate::backend::cpu) fn stage(
             };
             let bounds = floats_of_codes(shape.in_channels);
             let places = DensePlaces {
+                level,
                 low: places.take(bounds),
                 high: places.take(bounds),
                 conv1: places.take(floats_of_codes(conv1_len(level, &shape))),
                 mid: Factors::take(places, shape.mid),
-                conv2: places.take(floats_of_words(conv2_len(&shape))),
+                conv2: places.take(floats_of_codes(conv2_len(level, &shape))),
                 out: Factors::take(places, shape.growth),
             };
             (format!("block {block} layer {layer}"), index, Op::DenseCodes { shape, channels, places })
@@ -87,9 +91,10 @@ pub(in crate::backend::cpu) fn stage(
             };
             let bounds = floats_of_codes(shape.in_channels);
             let places = TransitionPlaces {
+                level,
                 low: places.take(bounds),
                 high: places.take(bounds),
-                conv: places.take(floats_of_words(matrix_len(shape.in_channels, shape.out_channels))),
+                conv: places.take(floats_of_codes(conv_len(level, &shape))),
                 out: Factors::take(places, shape.out_channels),
             };
             (format!("transition {block}"), index, Op::TransitionCodes { shape, channels, places })

@@ -7,7 +7,7 @@ use crate::backend::cpu::{CpuBackend, air};
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::int8::convert::{ConvertShape, restore};
 use radnet_kernels::cpu::int8::dense::{DenseWeights, dense_layer, mid_map};
-use radnet_kernels::cpu::int8::layout::{codes, codes_mut, words, words_mut};
+use radnet_kernels::cpu::int8::layout::{codes, codes_mut};
 use radnet_kernels::cpu::int8::transition::{TransitionWeights, transition};
 use std::ops::Range;
 
@@ -21,10 +21,6 @@ impl CpuBackend {
         codes(&self.packed[range.clone()])
     }
 
-    fn words(&self, range: &Range<usize>) -> &[i16] {
-        words(&self.packed[range.clone()])
-    }
-
     fn weights_of_codes(&self, places: &DensePlaces) -> DenseWeights<'_> {
         let ((scale1, offset1), (scale2, offset2)) = (self.factors(&places.mid), self.factors(&places.out));
         DenseWeights {
@@ -33,7 +29,7 @@ impl CpuBackend {
             conv1: self.bytes(&places.conv1),
             scale1,
             offset1,
-            conv2: self.words(&places.conv2),
+            conv2: self.bytes(&places.conv2),
             scale2,
             offset2,
         }
@@ -47,7 +43,7 @@ impl CpuBackend {
         mid: &mut [f32],
         scratch: &mut [f32],
     ) {
-        mid_map(self.integers, shape, &self.weights_of_codes(places), codes_mut(slab), words_mut(mid), scratch);
+        mid_map(self.integers, shape, &self.weights_of_codes(places), codes_mut(slab), codes_mut(mid), scratch);
     }
 
     /// A dense layer over codes for `shape.images` images from `slot` on.
@@ -61,7 +57,7 @@ impl CpuBackend {
         let stage = &self.program.stages[index];
         let weights = self.weights_of_codes(places);
         let slab = self.arena.slab(stage.block, slot, shape.images);
-        let marked = memory.marks.layer(&stage.op, self.known_mid(index).map(words));
+        let marked = memory.marks.layer(&stage.op, self.known_mid(index).map(codes));
         match &mut memory.shared {
             Some((scratch, workers)) => {
                 dense_layer(self.integers, shape, &weights, marked, codes_mut(&mut memory.arena[slab]), scratch, *workers);
@@ -85,7 +81,7 @@ impl CpuBackend {
         let Op::TransitionCodes { shape, .. } = &stage.op else { return };
         let (scale, offset) = self.factors(&places.out);
         let (low, high) = (self.bytes(&places.low), self.bytes(&places.high));
-        let weights = TransitionWeights { low, high, conv: self.words(&places.conv), scale, offset };
+        let weights = TransitionWeights { low, high, conv: self.bytes(&places.conv), scale, offset };
         let next = stage.block + 1;
         let ranges = [self.arena.slab(stage.block, image, 1), self.arena.slab(next, image, 1), self.arena.scratch(index)];
         let [slab, into, own] = disjoint(memory.arena, ranges);
