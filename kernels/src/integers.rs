@@ -63,8 +63,7 @@ pub enum Integers {
 
 impl Integers {
     /// Every name there is, best first.
-    pub const NAMES: [&'static str; 8] =
-        ["amx", "avx512-vnni", "avx512-bw", "avx-vnni", "avx2", "neon", "portable", "portable-direct"];
+    pub const NAMES: [&'static str; 8] = ["amx", "avx512-vnni", "avx512-bw", "avx-vnni", "avx2", "neon", "portable", "portable-direct"];
 
     /// The best level of this machine.
     pub fn detect() -> Self {

@@ -4,7 +4,6 @@ use super::stem::StemPlaces;
 use super::{bf16, int8};
 use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
-use radnet_kernels::{Integers, Isa};
 use radnet_kernels::cpu::attention::{AttentionShape, Weighting};
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::layout::{matrix_len, pad, unaliased};
@@ -12,6 +11,7 @@ use radnet_kernels::cpu::recurrent::CellShape;
 use radnet_kernels::cpu::segmentation::SegmentationShape;
 use radnet_kernels::cpu::stem::StemShape;
 use radnet_kernels::cpu::transition::TransitionShape;
+use radnet_kernels::{Integers, Isa};
 use std::ops::Range;
 
 /// Positions of a map below which slices run together, so that a layer's weights are read once for all of them.

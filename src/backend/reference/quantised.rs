@@ -42,9 +42,10 @@ enum ThreeByThree {
 }
 
 impl Layer {
-    /// On maps of this extent.
-    pub(in crate::backend) fn new(codes: DenseCodes, extent: Extent) -> Self {
-        let three = Winograd::new(&codes, extent).map_or_else(|| ThreeByThree::Direct(codes.direct()), ThreeByThree::Winograd);
+    /// On maps of this extent; `directly` leaves Winograd out.
+    pub(in crate::backend) fn new(codes: DenseCodes, extent: Extent, directly: bool) -> Self {
+        let winograd = if directly { None } else { Winograd::new(&codes, extent) };
+        let three = winograd.map_or_else(|| ThreeByThree::Direct(codes.direct()), ThreeByThree::Winograd);
         Self { codes, three }
     }
 }
@@ -57,13 +58,19 @@ pub(in crate::backend) struct Codes {
 }
 
 impl Reference {
-    /// The oracle of `model` in 8-bit integers with such ranges, which were checked against its network.
-    pub fn quantised(model: Arc<Model>, quantisation: &Quantisation) -> Self {
+    /// The oracle of `model` in 8-bit integers with such ranges, which were checked against its network. `directly` says which way the 3×3 goes, as a level
+    /// of arithmetic does ([`radnet_kernels::Integers::directly`]).
+    pub fn quantised(model: Arc<Model>, quantisation: &Quantisation, directly: bool) -> Self {
         let (weights, eps, ranges) = (&model.weights, model.network.bn_eps, &quantisation.blocks);
         let blocks = weights.blocks.iter().zip(extents(&model.network)).enumerate().map(|(b, (block, extent))| BlockCodes {
             encoders: ranges[b].channels.iter().map(|range| Encoder::new(*range)).collect(),
             decoders: ranges[b].channels.iter().map(|range| Decoder::new(*range)).collect(),
-            layers: block.layers.iter().enumerate().map(|(l, w)| Layer::new(DenseCodes::new(w, eps, &ranges[b], l), extent)).collect(),
+            layers: block
+                .layers
+                .iter()
+                .enumerate()
+                .map(|(l, w)| Layer::new(DenseCodes::new(w, eps, &ranges[b], l), extent, directly))
+                .collect(),
             transition: block.transition.as_ref().map(|w| TransitionCodes::new(w, eps, &ranges[b], &ranges[b + 1])),
         });
         let stem = |reach| StemCodes::new(&weights.conv0, &weights.norm0, eps, reach);

@@ -11,10 +11,11 @@ use radnet_kernels::cpu::int8::dense::{
 use radnet_kernels::cpu::int8::gemm::{Product, product};
 use radnet_kernels::cpu::int8::layout::{CODES, codes_mut, floats_of_codes, matrix_len, pack_matrix};
 use radnet_kernels::cpu::int8::stem::{self, Slab, StemWeights, pack_stem, weights_len};
-use radnet_kernels::cpu::int8::transition::{self, POOLED, TransitionWeights};
+use radnet_kernels::cpu::int8::transition::{self, TransitionWeights};
 use radnet_kernels::cpu::layout::pad;
 use radnet_kernels::cpu::stem::StemShape;
 use radnet_kernels::cpu::transition::TransitionShape;
+use radnet_kernels::isa::Portable;
 use radnet_kernels::{Integers, Isa};
 
 pub(crate) fn all(set: Set) -> Vec<Workload> {
@@ -53,7 +54,7 @@ fn of_sums(&[rows, n, k]: &[usize; 3]) -> Workload {
 
 fn window(&[side, mid, growth]: &[usize; 3], family: &'static str) -> Workload {
     let shape = DenseShape { images: 1, height: side, width: side, slab_stride: 16 + growth, in_channels: 16, mid, growth };
-    assert_eq!(winograd(&shape), family.contains("Winograd"), "{shape:?}");
+    assert_eq!(winograd(Integers::of(Isa::Portable(Portable)), &shape), family.contains("Winograd"), "{shape:?}");
     dense(family, format!("{side}×{side}×{mid}×{growth}"), shape)
 }
 
@@ -64,41 +65,33 @@ fn layer(&[images, side, k]: &[usize; 3]) -> Workload {
 
 fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
     let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
-    let (weights, levels) = (small(mid * k), Integers::available());
-    let pack = |level| {
-        let mut packed = vec![0; conv1_len(level, &shape)];
-        assert!(pack_conv1(level, &shape, &mut packed, |o, i| weights[o * k + i]));
-        (level, packed)
-    };
-    let conv1: Vec<(Integers, Vec<u8>)> = levels.map(pack).collect();
+    let weights = small(mid * k);
     let taps = bytes(growth * mid * 9);
     let tap = move |o: usize, i: usize| -> [i8; 9] { std::array::from_fn(|t| (taps[(o * mid + i) * 9 + t] >> 1) as i8 - 63) };
-    let mut conv2 = vec![0; conv2_len(&shape)];
-    if winograd(&shape) {
-        pack_winograd(&shape, &mut conv2, &mut vec![0.0; growth], |o, i| tap(o, i).map(|w| f64::from(w) / 4096.0));
-    } else {
-        assert!(pack_direct(&shape, &mut conv2, tap));
-    }
+    let pack = |level| {
+        let (mut conv1, mut conv2) = (vec![0; conv1_len(level, &shape)], vec![0; conv2_len(level, &shape)]);
+        assert!(pack_conv1(level, &shape, &mut conv1, |o, i| weights[o * k + i]));
+        if winograd(level, &shape) {
+            pack_winograd(&shape, &mut conv2, &mut vec![0.0; growth], |o, i| tap(o, i).map(|w| f64::from(w) / 4096.0));
+        } else {
+            assert!(pack_direct(level, &shape, &mut conv2, &tap));
+        }
+        (level, (conv1, conv2))
+    };
+    let packed: Vec<(Integers, (Vec<u8>, Vec<u8>))> = Integers::available().map(pack).collect();
     // Sums of random signs grow with the root of their length; the codes they become lie around the middle.
     let scale = |k: usize, largest: f32| 64.0 / (largest * (k as f32).sqrt());
     let (scale1, offset1) = (vec![scale(k, 1e4); mid], vec![64.0; mid]);
     let (scale2, offset2) = (vec![scale(9 * mid, 1e4); growth], vec![128.0; growth]);
     let (low, high) = (vec![100; k], vec![255; k]);
-    let mut scratch = vec![0.0; scratch_len(&shape, 1)];
+    let mut scratch = vec![0.0; Integers::available().map(|level| scratch_len(level, &shape, 1)).max().unwrap_or(0)];
     let slab = bytes(shape.images * shape.height * shape.width * shape.slab_stride);
     let output = as_floats(&slab);
     let body = move |isa: Isa, slab: &mut [f32]| {
         let level = Integers::of(isa);
-        let weights = DenseWeights {
-            low: &low,
-            high: &high,
-            conv1: conv1.iter().find(|(of, _)| *of == level).map_or(&[], |(_, packed)| packed),
-            scale1: &scale1,
-            offset1: &offset1,
-            conv2: &conv2,
-            scale2: &scale2,
-            offset2: &offset2,
-        };
+        let Some((_, (conv1, conv2))) = packed.iter().find(|(of, _)| *of == level) else { return };
+        let weights =
+            DenseWeights { low: &low, high: &high, conv1, scale1: &scale1, offset1: &offset1, conv2, scale2: &scale2, offset2: &offset2 };
         dense_layer(level, &shape, &weights, None, codes_mut(slab), &mut scratch, 1);
     };
     Workload::new(family, name, shape.flop() / 2, output, body)
@@ -107,12 +100,21 @@ fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
 fn pooled(&[side, k]: &[usize; 2]) -> Workload {
     let n = pad(k / 2);
     let shape = TransitionShape { height: side, width: side, in_channels: k, src_stride: k, out_channels: n, dst_stride: n };
-    let (conv, low, high) = (matrix(k, n, POOLED), vec![0; k], vec![200; k]);
+    let (weights, low, high) = (small(n * k), vec![0; k], vec![200; k]);
+    let pack = |level| {
+        let mut conv = vec![0; transition::conv_len(level, &shape)];
+        assert!(transition::pack_conv(level, &shape, &mut conv, |o, i| weights[o * k + i]));
+        (level, conv)
+    };
+    let packed: Vec<(Integers, Vec<u8>)> = Integers::available().map(pack).collect();
     let (scale, offset) = (vec![64.0 / (4e4 * (k as f32).sqrt()); n], vec![128.0; n]);
-    let (src, mut scratch) = (bytes(side * side * k), vec![0.0; transition::scratch_len(&shape)]);
+    let (src, mut scratch) =
+        (bytes(side * side * k), vec![0.0; Integers::available().map(|level| transition::scratch_len(level, &shape)).max().unwrap_or(0)]);
     let body = move |isa: Isa, dst: &mut [f32]| {
-        let weights = TransitionWeights { low: &low, high: &high, conv: &conv, scale: &scale, offset: &offset };
-        transition::transition(Integers::of(isa), &shape, &weights, (&src, None), codes_mut(dst), &mut scratch, 1);
+        let level = Integers::of(isa);
+        let Some((_, conv)) = packed.iter().find(|(of, _)| *of == level) else { return };
+        let weights = TransitionWeights { low: &low, high: &high, conv, scale: &scale, offset: &offset };
+        transition::transition(level, &shape, &weights, (&src, None), codes_mut(dst), &mut scratch, 1);
     };
     let output = vec![0.0; floats_of_codes((side / 2) * (side / 2) * n)];
     Workload::new("transition int8", format!("{side}×{side}×{k}"), shape.flop() / 2, output, body)

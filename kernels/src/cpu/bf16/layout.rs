@@ -5,8 +5,8 @@
 
 use super::numbers::finite;
 use crate::cpu::int8::layout::place;
-use crate::isa::Isa;
 pub use crate::cpu::int8::layout::{floats_of_words, matrix_len, panel_len};
+use crate::isa::Isa;
 
 /// bf16 in a row of a tile.
 const STEP: usize = 32;

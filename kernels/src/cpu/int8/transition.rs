@@ -212,8 +212,7 @@ impl Worker<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::place;
-    use super::super::test_numbers::{Numbers, random_matrix};
+    use super::super::test_numbers::Numbers;
     use super::*;
 
     /// Equal to the definition over i64, code for code: odd maps, flips, spans, one and three workers, every level.
@@ -225,23 +224,25 @@ mod tests {
             let src: Vec<u8> = (0..height * width * shape.src_stride).map(|_| numbers.below(256) as u8).collect();
             let low: Vec<u8> = (0..k).map(|c| if c % 2 == 0 { numbers.below(256) as u8 } else { 0 }).collect();
             let high: Vec<u8> = (0..k).map(|c| if c % 2 == 0 { 255 } else { numbers.below(256) as u8 }).collect();
-            let conv = random_matrix(&mut numbers, k, n, POOLED);
+            let conv: Vec<i8> = (0..n * k).map(|_| (numbers.below(255) as i64 - 127) as i8).collect();
             let scale: Vec<f32> = (0..n).map(|o| (1.0 + o as f32 * 0.01) / (k as f32).sqrt() / 300.0).collect();
             let offset: Vec<f32> = (0..n).map(|o| (o % 16) as f32 * 13.3 - 20.0).collect();
-            let weights = TransitionWeights { low: &low, high: &high, conv: &conv, scale: &scale, offset: &offset };
             let (rows, columns) = (height / 2, width / 2);
             let clamped = |p: usize, c: usize| i64::from(src[p * shape.src_stride + c].max(low[c]).min(high[c]));
             let code = |y: usize, x: usize, o: usize| {
                 let pool = |c: usize| (0..4).map(|i| clamped((2 * y + i / 2) * width + 2 * x + i % 2, c)).sum::<i64>();
-                let sum: i64 = (0..k).map(|c| pool(c) * i64::from(conv[place(k, o, c)])).sum();
+                let sum: i64 = (0..k).map(|c| pool(c) * i64::from(conv[o * k + c])).sum();
                 let y = (sum as f32).mul_add(scale[o], offset[o]);
                 if y > 0.0 { y.min(255.0).round_ties_even() as u8 } else { 0 }
             };
             let spans: Vec<Span> = (0..rows).map(|y| Span { start: y % 2 % columns, end: columns - y % 3 % columns }).collect();
             for level in Integers::available() {
+                let mut packed = vec![9; conv_len(level, &shape)];
+                assert!(pack_conv(level, &shape, &mut packed, |o, i| conv[o * k + i]));
+                let weights = TransitionWeights { low: &low, high: &high, conv: &packed, scale: &scale, offset: &offset };
                 for (workers, spans) in [(1, None), (3, None), (2, Some(&spans[..]))] {
                     let mut dst = vec![9; rows * columns * shape.dst_stride];
-                    let mut scratch = vec![0.0; scratch_len(&shape) * workers];
+                    let mut scratch = vec![f32::NAN; scratch_len(level, &shape) * workers];
                     transition(level, &shape, &weights, (&src, spans), &mut dst, &mut scratch, workers);
                     for (i, found) in dst.iter().enumerate() {
                         let (pixel, o) = (i / shape.dst_stride, i % shape.dst_stride);

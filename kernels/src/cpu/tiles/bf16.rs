@@ -152,7 +152,8 @@ mod body {
     #[inline(always)]
     unsafe fn pooled(src: [*const u16; 4], norm: Norm, c: usize) -> __m512 {
         unsafe {
-            let [a, b, c, d] = [norm_relu(src[0], norm, c), norm_relu(src[1], norm, c), norm_relu(src[2], norm, c), norm_relu(src[3], norm, c)];
+            let [a, b, c, d] =
+                [norm_relu(src[0], norm, c), norm_relu(src[1], norm, c), norm_relu(src[2], norm, c), norm_relu(src[3], norm, c)];
             _mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d))
         }
     }

@@ -72,7 +72,8 @@ mod body {
     #[inline(always)]
     unsafe fn clamp(src: *const u8, norm: Bounds, c: usize, some: u64, dst: *mut u8) {
         unsafe {
-            let (low, high) = (_mm512_maskz_loadu_epi8(some, norm.low.add(c).cast()), _mm512_maskz_loadu_epi8(some, norm.high.add(c).cast()));
+            let (low, high) =
+                (_mm512_maskz_loadu_epi8(some, norm.low.add(c).cast()), _mm512_maskz_loadu_epi8(some, norm.high.add(c).cast()));
             let codes = _mm512_maskz_loadu_epi8(some, src.add(c).cast());
             _mm512_storeu_si512(dst.add(c).cast(), _mm512_min_epu8(_mm512_max_epu8(codes, low), high));
         }

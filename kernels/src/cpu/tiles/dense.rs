@@ -131,7 +131,13 @@ pub(crate) unsafe fn dense_layer<P: Precision>(
 ///
 /// # Safety
 /// As [`dense_layer`].
-pub(crate) unsafe fn mid_map<P: Precision>(token: Amx, layer: &Layer<'_, P>, slab: &mut [P::Number], mid: &mut [P::Number], scratch: &mut [f32]) {
+pub(crate) unsafe fn mid_map<P: Precision>(
+    token: Amx,
+    layer: &Layer<'_, P>,
+    slab: &mut [P::Number],
+    mid: &mut [P::Number],
+    scratch: &mut [f32],
+) {
     let cut = Cut::of::<P>(layer.shape, 1);
     assert!(scratch.len() >= cut.total / 4);
     let (slab, scratch) = (SharedMut::new(slab), scratch.as_mut_ptr().cast());

@@ -111,7 +111,14 @@ impl<P: Precision> Worker<'_, P> {
         // SAFETY: the block is packed, and the places name pixels of the map.
         unsafe {
             let rows = (self.scratch.add(SUMS).cast_const(), P::bytes(P::packed_stride(shape.in_channels)), k / P::STEP);
-            pointwise::<P, _>(rows, (P::CORNERS, block_bytes::<P>(shape)), weights, self.transition.new, (self.dst.at(0), places), self.scratch);
+            pointwise::<P, _>(
+                rows,
+                (P::CORNERS, block_bytes::<P>(shape)),
+                weights,
+                self.transition.new,
+                (self.dst.at(0), places),
+                self.scratch,
+            );
         }
     }
 }

@@ -12,7 +12,8 @@ struct Layer {
     high: Vec<u8>,
     /// \[mid, in\].
     conv1: Vec<i8>,
-    conv2: Vec<i16>,
+    /// By the integer Winograd, if the 3×3 goes that way.
+    winograd: Option<Vec<i16>>,
     factors: [Vec<f32>; 4],
     /// conv2 as given, and the step of each output.
     taps: Vec<f64>,
@@ -20,25 +21,26 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(shape: DenseShape) -> Self {
+    /// Its 3×3 goes as on a level.
+    fn new(level: Integers, shape: DenseShape) -> Self {
         let mut numbers = Numbers((shape.height * shape.width + shape.in_channels + shape.mid) as u64);
         let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
         let conv1 = (0..mid * k).map(|_| (numbers.below(255) as i64 - 127) as i8).collect();
         let taps: Vec<f64> = (0..growth * mid * 9).map(|_| numbers.below(255) as f64 - 127.0).collect();
         let of = |o: usize, i: usize| -> [f64; 9] { std::array::from_fn(|t| taps[(o * mid + i) * 9 + t]) };
-        let (mut conv2, mut steps2) = (vec![0; conv2_len(&shape)], vec![1.0; growth]);
-        if winograd(&shape) {
-            pack_winograd(&shape, &mut conv2, &mut steps2, of);
-        } else {
-            assert!(pack_direct(&shape, &mut conv2, |o, i| of(o, i).map(|t| t as i8)));
-        }
+        let mut steps2 = vec![1.0; growth];
+        let winograd = winograd(level, &shape).then(|| {
+            let mut packed = vec![0; winograd::weights_len(mid, growth)];
+            winograd::pack_weights(&mut packed, &mut steps2, mid, growth, of);
+            packed
+        });
         let spread = |n: usize| (n as f64).sqrt() * 200.0;
         let scale1 = (0..mid).map(|o| ((1.0 + o as f64 * 0.01) / spread(k)) as f32).collect();
         let scale2 = steps2.iter().map(|s| (s / spread(9 * mid)) as f32).collect();
         let offset = |n: usize, at: f32| (0..n).map(|o| at + (o % 7) as f32 * 9.5).collect();
         let low = (0..k).map(|c| if c % 2 == 0 { numbers.below(256) as u8 } else { 0 }).collect();
         let high = (0..k).map(|c| if c % 2 == 0 { 255 } else { numbers.below(256) as u8 }).collect();
-        Self { shape, low, high, conv1, conv2, factors: [scale1, offset(mid, 20.0), scale2, offset(growth, 90.0)], taps, steps2 }
+        Self { shape, low, high, conv1, winograd, factors: [scale1, offset(mid, 20.0), scale2, offset(growth, 90.0)], taps, steps2 }
     }
 
     fn conv1(&self, level: Integers) -> Vec<u8> {
@@ -47,14 +49,24 @@ impl Layer {
         packed
     }
 
-    fn weights<'a>(&'a self, conv1: &'a [u8]) -> DenseWeights<'a> {
+    fn conv2(&self, level: Integers) -> Vec<u8> {
+        let mut packed = vec![9; conv2_len(level, &self.shape)];
+        let of = |o: usize, i: usize| -> [f64; 9] { std::array::from_fn(|t| self.taps[(o * self.shape.mid + i) * 9 + t]) };
+        match self.winograd {
+            Some(_) => pack_winograd(&self.shape, &mut packed, &mut vec![0.0; self.shape.growth], of),
+            None => assert!(pack_direct(level, &self.shape, &mut packed, |o, i| of(o, i).map(|t| t as i8))),
+        }
+        packed
+    }
+
+    fn weights<'a>(&'a self, (conv1, conv2): (&'a [u8], &'a [u8])) -> DenseWeights<'a> {
         DenseWeights {
             low: &self.low,
             high: &self.high,
             conv1,
             scale1: &self.factors[0],
             offset1: &self.factors[1],
-            conv2: &self.conv2,
+            conv2,
             scale2: &self.factors[2],
             offset2: &self.factors[3],
         }
@@ -85,9 +97,9 @@ impl Layer {
     fn new_codes(&self, mid: &[i64]) -> Vec<u8> {
         let DenseShape { height, width, mid: channels, growth, .. } = self.shape;
         let mut out = vec![0; height * width * growth];
-        if winograd(&self.shape) {
+        if let Some(u) = &self.winograd {
             for (y, x) in (0..height).step_by(TILE).flat_map(|y| (0..width).step_by(TILE).map(move |x| (y, x))) {
-                self.tile(mid, (y, x), &mut out);
+                self.tile(mid, u, (y, x), &mut out);
             }
             return out;
         }
@@ -96,15 +108,29 @@ impl Layer {
             let mut sum = 0;
             for (t, c) in (0..9).flat_map(|t| (0..channels).map(move |c| (t, c))) {
                 let d = self.at(mid, (y + t / 3) as isize - 1, (x + t % 3) as isize - 1, c);
-                sum += d * i64::from(self.conv2[place(9 * channels, o, t * channels + c)]);
+                sum += d * self.taps[(o * channels + c) * 9 + t] as i64;
             }
             *slot = code(sum as f32, self.factors[2][o], self.factors[3][o]);
         }
         out
     }
 
+    /// A slab with its new channels.
+    fn expected(&self, before: &[u8]) -> Vec<u8> {
+        let (shape, mut expected) = (&self.shape, before.to_vec());
+        for slab in expected.chunks_exact_mut(shape.height * shape.width * shape.slab_stride) {
+            let codes = self.new_codes(&self.mid(slab));
+            for (pixel, new) in slab.chunks_exact_mut(shape.slab_stride).zip(codes.chunks_exact(shape.growth)) {
+                pixel[shape.in_channels..][..shape.growth].copy_from_slice(new);
+            }
+        }
+        let middling = expected.iter().filter(|q| (1..255).contains(*q)).count();
+        assert!(middling * 2 > expected.len(), "{shape:?}: a test of saturation only");
+        expected
+    }
+
     /// One Winograd tile.
-    fn tile(&self, mid: &[i64], (y, x): (usize, usize), out: &mut [u8]) {
+    fn tile(&self, mid: &[i64], filters: &[i16], (y, x): (usize, usize), out: &mut [u8]) {
         let DenseShape { height, width, mid: channels, growth, .. } = self.shape;
         let along = |d: [i64; 6]| {
             let (even, odd, a, b) = (d[4] - d[2], d[3] - d[1], d[4] - 4 * d[2], d[3] - 4 * d[1]);
@@ -122,7 +148,7 @@ impl Layer {
         for o in 0..growth {
             let m: [[f32; 6]; 6] = std::array::from_fn(|i| {
                 std::array::from_fn(|j| {
-                    let u = |c: usize| i64::from(self.conv2[(6 * i + j) * plane + place(channels, o, c)]);
+                    let u = |c: usize| i64::from(filters[(6 * i + j) * plane + place(channels, o, c)]);
                     (0..channels).map(|c| u(c) * v[c][i][j]).sum::<i64>() as f32
                 })
             });
@@ -165,6 +191,8 @@ fn shapes() -> Vec<DenseShape> {
         shape(4, 8, 8, 112, 64, 32),
         shape(3, 11, 8, 48, 80, 48),
         shape(1, 23, 71, 32, 64, 16),
+        shape(2, 40, 67, 96, 128, 32),
+        shape(1, 70, 9, 160, 112, 80),
     ]
 }
 
@@ -177,24 +205,20 @@ fn slab_of(shape: &DenseShape) -> Vec<u8> {
 #[test]
 fn codes_are_those_of_the_definition() {
     for shape in shapes() {
-        let (layer, before) = (Layer::new(shape), slab_of(&shape));
-        let mut expected = before.clone();
-        let image = shape.height * shape.width * shape.slab_stride;
-        for slab in expected.chunks_exact_mut(image) {
-            let codes = layer.new_codes(&layer.mid(slab));
-            for (pixel, new) in slab.chunks_exact_mut(shape.slab_stride).zip(codes.chunks_exact(shape.growth)) {
-                pixel[shape.in_channels..][..shape.growth].copy_from_slice(new);
-            }
-        }
-        let middling = expected.iter().filter(|q| (1..255).contains(*q)).count();
-        assert!(middling * 2 > expected.len(), "{shape:?}: a test of saturation only");
+        let before = slab_of(&shape);
+        let mut ways = [None, None];
         for level in Integers::available() {
-            let conv1 = layer.conv1(level);
+            let (layer, expected) = ways[usize::from(level.directly())].get_or_insert_with(|| {
+                let layer = Layer::new(level, shape);
+                let expected = layer.expected(&before);
+                (layer, expected)
+            });
+            let (conv1, conv2) = (layer.conv1(level), layer.conv2(level));
             for workers in [1, 2, 3] {
                 let mut slab = before.clone();
-                let mut scratch = vec![f32::NAN; scratch_len(&shape, workers) * workers];
-                dense_layer(level, &shape, &layer.weights(&conv1), None, &mut slab, &mut scratch, workers);
-                assert!(slab == expected, "{} {workers} {shape:?}", level.name());
+                let mut scratch = vec![f32::NAN; scratch_len(level, &shape, workers) * workers];
+                dense_layer(level, &shape, &layer.weights((&conv1, &conv2)), None, &mut slab, &mut scratch, workers);
+                assert!(slab == *expected, "{} {workers} {shape:?}", level.name());
             }
         }
     }
@@ -204,7 +228,7 @@ fn codes_are_those_of_the_definition() {
 #[test]
 fn spans_change_no_code() {
     for shape in shapes().into_iter().filter(|s| s.images == 1) {
-        let (layer, before) = (Layer::new(shape), slab_of(&shape));
+        let before = slab_of(&shape);
         let (rows, columns) = (shape.height.div_ceil(TILE), shape.width.div_ceil(TILE));
         let spans: Vec<Span> = (0..rows)
             .map(|r| if r % 4 == 2 { Span::default() } else { Span { start: r % 3 % columns, end: columns - r % 2 % columns } })
@@ -212,14 +236,16 @@ fn spans_change_no_code() {
         let marked = |y: usize| if y % 5 == 3 { Span::default() } else { Span { start: y % 7, end: shape.width.saturating_sub(y % 4) } };
         let pixels: Vec<Span> = (0..shape.height).map(marked).collect();
         for level in Integers::available() {
-            let (conv1, mut scratch) = (layer.conv1(level), vec![f32::NAN; scratch_len(&shape, 2) * 2]);
+            let layer = Layer::new(level, shape);
+            let (conv1, conv2) = (layer.conv1(level), layer.conv2(level));
+            let mut scratch = vec![f32::NAN; scratch_len(level, &shape, 2) * 2];
             let (mut whole, mut some, mut less) = (before.clone(), before.clone(), before.clone());
-            let weights = layer.weights(&conv1);
+            let weights = layer.weights((&conv1, &conv2));
             dense_layer(level, &shape, &weights, None, &mut whole, &mut scratch, 2);
             let marked = Marked { tiles: &spans, pixels: &pixels, mid: None };
             dense_layer(level, &shape, &weights, Some(marked), &mut some, &mut scratch, 2);
             // With a known mid map nothing is read outside the marked pixels, which hold nonsense there.
-            let mut mid = vec![-1; shape.height * shape.width * shape.mid];
+            let mut mid = vec![0xFF; mid_len(level, &shape)];
             mid_map(level, &shape, &weights, &mut less, &mut mid, &mut scratch);
             for (i, pixel) in less.chunks_exact_mut(shape.slab_stride).enumerate() {
                 if !pixels[i / shape.width].columns().contains(&(i % shape.width)) {
@@ -245,7 +271,7 @@ fn spans_change_no_code() {
 #[test]
 fn rounded_winograd_is_close() {
     for shape in [shape(1, 8, 8, 16, 128, 16), shape(1, 8, 8, 16, 192, 16)] {
-        let mut layer = Layer::new(shape);
+        let mut layer = Layer::new(Integers::by_name("portable").unwrap(), shape);
         let mut numbers = Numbers(4);
         let mid: Vec<i64> = (0..64 * shape.mid).map(|_| numbers.below(256) as i64).collect();
         let unit = 40.0 / ((9 * shape.mid) as f64).sqrt() / 150.0 / 70.0;
