@@ -218,7 +218,12 @@ fn values_beyond_the_stems_integers_are_computed() {
 /// level, and there the portable one takes too long. A change of the arithmetic changes the digests on purpose; the failure prints the new ones.
 #[test]
 fn digests_are_the_same_on_every_machine() {
-    let expected: [[u64; 2]; 4] = [[0xc210211b21339c83, 0x3eec8d04c8f41c2f], [0x73f011f5d5774413, 0x73f011f5d5774413], [0x4aa30a5f7f02357e, 0x7bbd030990be7aad], [0x8776bc72eb5c7bee, 0x8776bc72eb5c7bee]];
+    let expected: [[u64; 2]; 4] = [
+        [0xc210211b21339c83, 0x3eec8d04c8f41c2f],
+        [0x73f011f5d5774413, 0x73f011f5d5774413],
+        [0x4aa30a5f7f02357e, 0x7bbd030990be7aad],
+        [0x8776bc72eb5c7bee, 0x8776bc72eb5c7bee],
+    ];
     let mut differ = false;
     for ((name, config), expected) in configs().into_iter().zip(expected) {
         let model = synthetic(&config, 5).unwrap();

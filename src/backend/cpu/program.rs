@@ -28,7 +28,7 @@ pub(super) enum Op {
         bias: Range<usize>,
         /// To the codes of block 1, where slabs hold codes.
         codes: Option<int8::Factors>,
-        /// The stems of integers in the order in which they are tried; for slabs of codes.
+        /// The stems of integers in the order in which they are tried; none where the stem is one of floats alone.
         integers: Vec<StemPlaces>,
     },
     Dense {
@@ -140,6 +140,15 @@ impl Element {
         }
     }
 
+    /// What multiplies the integers of the stem, where it has them: for bf16 only tiles are quicker with them than floats are.
+    fn stem(self) -> Option<Integers> {
+        match self {
+            Self::Codes(level) => Some(level),
+            Self::Bf16(Isa::Amx(token)) => Some(Integers::Amx(token)),
+            _ => None,
+        }
+    }
+
     /// How many take the room of a float.
     pub(super) fn per_float(self) -> usize {
         match self {
@@ -197,8 +206,8 @@ impl Program {
                 Element::Bf16(isa) => bf16::stage(isa, step, (&blocks, &slabs), &mut places, &mut heads),
                 Element::Codes(level) => int8::stage(level, step, (&blocks, &slabs), &mut places, &mut heads),
             };
-            if let (Op::Stem { shape, integers, .. }, true) = (&mut op, matches!(element, Element::Codes(_))) {
-                *integers = StemPlaces::take(shape, network, &mut places);
+            if let (Op::Stem { shape, integers, .. }, Some(level)) = (&mut op, element.stem()) {
+                *integers = StemPlaces::take(level, shape, network, &mut places);
             }
             stages.push(Stage { name, block, op, packed: start..places.0 });
         }

@@ -1,5 +1,5 @@
-//! The stem of a network whose slabs hold codes or bf16: for codes in integers of 16 bits ([`crate::backend::quantised::stem`]); for bf16, and for a slice
-//! that these do not reach, the fp32 stem into a map of floats, which is converted.
+//! The stem of a network whose slabs hold codes or bf16: for codes in integers of 16 bits ([`crate::backend::quantised::stem`]), and for bf16 where those are
+//! multiplied in tiles; else, and for a slice that these do not reach, the fp32 stem into a map of floats, which is converted.
 
 use super::int8::Factors;
 use super::pack::Into;
@@ -9,6 +9,7 @@ use super::{CpuBackend, air};
 use crate::backend::quantised::stem::{Numbers, StemCodes, reaches};
 use crate::model::Network;
 use crate::{Error, ErrorKind, Result};
+use radnet_kernels::Integers;
 use radnet_kernels::cpu::bf16::convert::narrow;
 use radnet_kernels::cpu::bf16::layout::halves_mut;
 use radnet_kernels::cpu::int8::convert::quantise;
@@ -21,6 +22,7 @@ use std::ops::Range;
 /// Where the integers of one stem lie.
 #[derive(Clone, Debug)]
 pub(super) struct StemPlaces {
+    pub(super) level: Integers,
     numbers: Numbers,
     conv: Range<usize>,
     out: Factors,
@@ -28,10 +30,10 @@ pub(super) struct StemPlaces {
 
 impl StemPlaces {
     /// Those of all stems of a network.
-    pub(super) fn take(shape: &StemShape, network: &Network, places: &mut Places) -> Vec<Self> {
+    pub(super) fn take(level: Integers, shape: &StemShape, network: &Network, places: &mut Places) -> Vec<Self> {
         let mut take = |reach| {
-            let conv = places.take(floats_of_words(weights_len(shape)));
-            Self { numbers: Numbers::new(reach), conv, out: Factors::take(places, shape.out_channels) }
+            let conv = places.take(floats_of_words(weights_len(level, shape)));
+            Self { level, numbers: Numbers::new(reach), conv, out: Factors::take(places, shape.out_channels) }
         };
         reaches(network.largest_input).map(&mut take).collect()
     }
@@ -50,8 +52,9 @@ pub(super) fn pack(into: &mut Into<'_>, shape: &StemShape, to: &StemPlaces, code
     let (k, outputs) = (shape.k(), codes.scale.len());
     into.at(&to.out.scale)[..outputs].copy_from_slice(&codes.scale);
     into.at(&to.out.shift)[..outputs].copy_from_slice(&codes.shift);
-    match pack_stem(shape, words_mut(into.at(&to.conv)), to.numbers.largest, |o, i| if o < outputs { codes.weights[o * k + i] } else { 0 })
-    {
+    match pack_stem(to.level, shape, words_mut(into.at(&to.conv)), to.numbers.largest, |o, i| {
+        if o < outputs { codes.weights[o * k + i] } else { 0 }
+    }) {
         true => Ok(()),
         false => Err(Error::new(ErrorKind::Device, "the sums of the stem of this model need more than 32 bits")),
     }
@@ -84,7 +87,7 @@ impl CpuBackend {
                 None => Slab::Halves(self.isa, halves_mut(slab)),
             };
             let shape = StemShape { slab_stride: stride, ..*shape };
-            integers::stem(self.integers, &shape, &weights, (input, spans), slab, scratch, workers);
+            integers::stem(places.level, &shape, &weights, (input, spans), slab, scratch, workers);
             return;
         }
         stem(self.isa, shape, (w(weights), w(bias)), (input, spans), floats, scratch, workers);

@@ -122,15 +122,23 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
 
 fn first(&[channels, side]: &[usize; 2]) -> Workload {
     let shape = StemShape { channels, height: side, width: side, out_channels: 64, slab_stride: 64 };
-    let (weights, mut conv) = (small(64 * shape.k()), vec![0; weights_len(&shape)]);
-    assert!(pack_stem(&shape, &mut conv, 4096, |o, i| weights[o * shape.k() + i].into()));
+    let weights = small(64 * shape.k());
+    let pack = |level| {
+        let mut conv = vec![0; weights_len(level, &shape)];
+        assert!(pack_stem(level, &shape, &mut conv, 4096, |o, i| weights[o * shape.k() + i].into()));
+        (level, conv)
+    };
+    let packed: Vec<(Integers, Vec<i16>)> = Integers::available().map(pack).collect();
+    let room = Integers::available().map(|level| stem::scratch_len(level, &shape)).max().unwrap_or(0);
     let (scale, offset) = (vec![1.0 / (4096.0 * 64.0 * (shape.k() as f32).sqrt()); 64], vec![0.1; 64]);
     let (inverse, zero) = (vec![64.0; 64], vec![0.5; 64]);
-    let (image, mut scratch) = (activations(channels * side * side), vec![0.0; stem::scratch_len(&shape)]);
+    let (image, mut scratch) = (activations(channels * side * side), vec![0.0; room]);
     let body = move |isa: Isa, dst: &mut [f32]| {
-        let weights = StemWeights { unit: 4096.0, conv: &conv, scale: &scale, offset: &offset };
+        let level = Integers::of(isa);
+        let Some((_, conv)) = packed.iter().find(|(of, _)| *of == level) else { return };
+        let weights = StemWeights { unit: 4096.0, conv, scale: &scale, offset: &offset };
         let slab = Slab::Codes { slab: codes_mut(dst), scale: &inverse, offset: &zero };
-        stem::stem(Integers::of(isa), &shape, &weights, (&image, None), slab, &mut scratch, 1);
+        stem::stem(level, &shape, &weights, (&image, None), slab, &mut scratch, 1);
     };
     let (rows, columns) = shape.output();
     Workload::new("stem int8", format!("{channels}×{side}×{side}"), shape.flop() / 2, vec![0.0; floats_of_codes(rows * columns * 64)], body)

@@ -183,6 +183,18 @@ pub(crate) fn as_bytes(words: &[i16], dst: &mut [u8]) {
     dst.as_chunks_mut().0.iter_mut().zip(words).for_each(|(bytes, w)| *bytes = w.to_ne_bytes());
 }
 
+/// The bytes of numbers of 16 bits.
+pub(crate) fn bytes(words: &[i16]) -> &[u8] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), 2 * words.len()) }
+}
+
+/// The bytes of numbers of 16 bits, to be written.
+pub(crate) fn bytes_mut(words: &mut [i16]) -> &mut [u8] {
+    // SAFETY: as above, and borrowed exclusively.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 2 * words.len()) }
+}
+
 /// Floats as numbers of 16 bits.
 pub fn words(floats: &[f32]) -> &[i16] {
     // SAFETY: floats are plain bytes and aligned more strictly.

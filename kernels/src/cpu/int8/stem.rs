@@ -5,12 +5,12 @@
 //! pooled. A scale is not negative and a fused multiply-add rounds monotonically, so the pool may go first, over sums, and gives the same bits.
 //! Only seven zero-bordered input rows per channel and three rows of sums exist at a time. The seven taps of a window row are eight numbers, four
 //! pairs, of which the last weight is 0: a window is 7·channels runs of eight, in the order channel, row, column.
-//! Rate: a pair a multiply, so 7/8 of twice that of fp32.
+//! Rate: a pair a multiply, so 7/8 of twice that of fp32. In tiles the rows and the products are others (`tiles::stem`), with the same sums.
 
 use super::IntKernel;
 use super::gemm::{IntGemm, Out, Requantise, Rows};
 use super::lanes::IntLanes;
-use super::layout::{Pairs, floats_of_words, matrix_len, pack_matrix_of, panel_len};
+use super::layout::{Pairs, bytes, bytes_mut, floats_of_words, matrix_len, pack_matrix_of, panel_len};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::bf16::HalfKernel;
 use crate::cpu::bf16::lanes::HalfLanes;
@@ -20,7 +20,11 @@ use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
 use crate::cpu::stem::{MAX_CHANNELS, StemShape, WINDOW};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::tiles;
 use crate::integers::Integers;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Amx;
 use crate::isa::Isa;
 use crate::parallel::{self, SharedMut};
 use std::ops::Range;
@@ -33,7 +37,7 @@ const RUN: usize = WINDOW + 1;
 pub struct StemWeights<'a> {
     /// What 1 is as an input number: a power of two.
     pub unit: f32,
-    /// Packed by [`pack_stem`].
+    /// Packed by [`pack_stem`] for the level that runs.
     pub conv: &'a [i16],
     /// From sums to floats, not negative.
     pub scale: &'a [f32],
@@ -69,7 +73,11 @@ fn k(shape: &StemShape) -> usize {
 }
 
 /// Numbers of the packed weights.
-pub fn weights_len(shape: &StemShape) -> usize {
+pub fn weights_len(level: Integers, shape: &StemShape) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if let Integers::Amx(_) = level {
+        return tiles::stem::weights_len(shape) / 2;
+    }
     matrix_len(k(shape), shape.out_channels)
 }
 
@@ -79,7 +87,13 @@ pub fn weights_len(shape: &StemShape) -> usize {
 /// # Panics
 /// When `dst` is not [`weights_len`] long.
 #[must_use]
-pub fn pack_stem(shape: &StemShape, dst: &mut [i16], largest: i16, weight: impl Fn(usize, usize) -> i16) -> bool {
+pub fn pack_stem(level: Integers, shape: &StemShape, dst: &mut [i16], largest: i16, weight: impl Fn(usize, usize) -> i16) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if let Integers::Amx(_) = level {
+        tiles::stem::pack(shape, bytes_mut(dst), &weight);
+        let sum = |o| (0..shape.k()).map(|i| i64::from(weight(o, i)).abs()).sum::<i64>();
+        return (0..shape.out_channels).all(|o| sum(o) * i64::from(largest) <= i32::MAX.into());
+    }
     let tap = |o, i| if i % RUN < WINDOW { weight(o, i / RUN * WINDOW + i % RUN) } else { 0 };
     pack_matrix_of::<Pairs>(dst, k(shape), shape.out_channels, largest.into(), tap)
 }
@@ -93,9 +107,18 @@ fn input_len(shape: &StemShape) -> usize {
     shape.channels * WINDOW * input_row(shape)
 }
 
+/// Floats of a worker's input rows.
+fn rows_len(level: Integers, shape: &StemShape) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if let Integers::Amx(_) = level {
+        return tiles::stem::scratch_len(shape) / 4;
+    }
+    floats_of_words(input_len(shape))
+}
+
 /// Floats that one worker needs.
-pub fn scratch_len(shape: &StemShape) -> usize {
-    floats_of_words(input_len(shape)) + 3 * shape.conv().1 * shape.out_channels
+pub fn scratch_len(level: Integers, shape: &StemShape) -> usize {
+    rows_len(level, shape) + 3 * shape.conv().1 * shape.out_channels
 }
 
 /// Runs the stem on one image \[channels, height, width\] whose values are numbers that the weights were packed for ([`fits`]); `scratch` holds [`scratch_len`] floats for each of `workers`.
@@ -116,7 +139,7 @@ pub fn stem(
     let n = shape.out_channels;
     assert!((1..=MAX_CHANNELS).contains(&shape.channels) && n.is_multiple_of(PANEL) && shape.slab_stride >= n);
     assert!(input.len() >= shape.channels * shape.height * shape.width && shape.height > 0 && shape.width > 0);
-    assert!(weights.conv.len() >= weights_len(shape) && weights.scale.len() >= n && weights.offset.len() >= n);
+    assert!(weights.conv.len() >= weights_len(level, shape) && weights.scale.len() >= n && weights.offset.len() >= n);
     assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
     let (len, to) = match slab {
         Slab::Codes { slab, scale, offset } => {
@@ -126,10 +149,10 @@ pub fn stem(
         Slab::Halves(isa, slab) => (slab.len(), To::Halves(isa, SharedMut::new(slab))),
     };
     assert!(len >= rows * columns * shape.slab_stride);
-    let len = scratch_len(shape);
+    let len = scratch_len(level, shape);
     assert!(scratch.len() >= len * workers);
     parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
-        let (words, ring) = scratch.split_at_mut(floats_of_words(input_len(shape)));
+        let (words, ring) = scratch.split_at_mut(rows_len(level, shape));
         let (words, ring) = (words.as_mut_ptr().cast(), ring.as_mut_ptr());
         Worker { level, shape, weights, input, spans, to, words, ring }.run(part(rows, workers, worker));
     });
@@ -159,6 +182,10 @@ impl Worker<'_> {
         if rows.is_empty() {
             return;
         }
+        #[cfg(target_arch = "x86_64")]
+        if let Integers::Amx(token) = self.level {
+            return self.run_in_tiles(token, rows);
+        }
         let mut next = (2 * rows.start).saturating_sub(1);
         let mut loaded = 2 * next as isize - 3;
         // SAFETY: `scratch_len` laid out the input rows.
@@ -173,6 +200,30 @@ impl Worker<'_> {
                 next += 1;
             }
             self.pool(row);
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn run_in_tiles(&self, token: Amx, rows: Range<usize>) {
+        let Self { shape, weights: StemWeights { unit, conv, .. }, input, .. } = *self;
+        let lines = tiles::stem::Lines { token, shape, unit: *unit, input, weights: bytes(conv), scratch: self.words.cast() };
+        let mut next = (2 * rows.start).saturating_sub(1);
+        let mut loaded = 2 * next as isize - 4;
+        // SAFETY: `scratch_len` laid out the rows; the sums go to their columns of a ring row.
+        unsafe {
+            lines.clear();
+            for row in rows {
+                while next < (2 * row + 2).min(shape.conv().0) {
+                    while loaded <= 2 * next as isize + 3 {
+                        lines.load(loaded);
+                        loaded += 2;
+                    }
+                    let columns = shape.convolved(self.spans, next);
+                    lines.convolve(next, columns, self.ring.add((next % 3 * shape.conv().1 + columns.start) * shape.out_channels));
+                    next += 1;
+                }
+                self.pool(row);
+            }
         }
     }
 

@@ -7,7 +7,6 @@ struct Case {
     shape: StemShape,
     unit: f32,
     weights: Vec<i16>,
-    packed: Vec<i16>,
     factors: [Vec<f32>; 4],
     input: Vec<f32>,
 }
@@ -19,8 +18,6 @@ impl Case {
         let most = i32::MAX as usize / 32_767 / shape.k();
         let number = |numbers: &mut Numbers, most: usize| numbers.below(2 * most as u64 + 1) as i64 - most as i64;
         let weights: Vec<i16> = (0..out_channels * shape.k()).map(|_| number(&mut numbers, most) as i16).collect();
-        let mut packed = vec![0; weights_len(&shape)];
-        assert!(pack_stem(&shape, &mut packed, 32_767, |o, i| weights[o * shape.k() + i]));
         let unit = [4096.0, 0.5][channels % 2];
         let bound = 32_767.0 / unit;
         let mut value = || match numbers.below(6) {
@@ -46,7 +43,17 @@ impl Case {
         });
         let encoders = [of(&|o| 90.0 + o), of(&|o| o % 7.0 - 3.0)];
         let [inverse, zero] = encoders;
-        Self { shape, unit, weights, packed, factors: [scale, offset, inverse, zero], input }
+        Self { shape, unit, weights, factors: [scale, offset, inverse, zero], input }
+    }
+
+    fn packed(&self, level: Integers) -> Vec<i16> {
+        let mut packed = vec![0; weights_len(level, &self.shape)];
+        let weight = |o, i| self.weights[o * self.shape.k() + i];
+        assert!(pack_stem(level, &self.shape, &mut packed, 32_767, weight));
+        // One more in any weight is too much where they are as large as they may be.
+        let most = i32::MAX as usize / 32_767 / self.shape.k();
+        assert!(!pack_stem(level, &self.shape, &mut packed.clone(), 32_767, |_, _| most as i16 + 1));
+        packed
     }
 
     /// A pooled pixel by the definition.
@@ -88,10 +95,11 @@ fn pixels_are_those_of_the_definition() {
         assert!(values.contains(&0.0) && values.iter().any(|v| *v > 0.0));
         let spans: Vec<Span> = (0..rows).map(|y| Span { start: y % 2 % columns, end: columns - y % 3 % columns }).collect();
         let [scale, offset, inverse, zero] = &case.factors;
-        let weights = StemWeights { unit: case.unit, conv: &case.packed, scale, offset };
         for level in Integers::available() {
+            let packed = case.packed(level);
+            let weights = StemWeights { unit: case.unit, conv: &packed, scale, offset };
             for (workers, spans) in [(1, None), (3, None), (2, Some(&spans[..]))] {
-                let mut scratch = vec![f32::NAN; scratch_len(&shape) * workers];
+                let mut scratch = vec![f32::NAN; scratch_len(level, &shape) * workers];
                 let (mut codes, mut halves) = (vec![9; rows * columns * shape.slab_stride], vec![9; rows * columns * shape.slab_stride]);
                 let slab = Slab::Codes { slab: &mut codes, scale: inverse, offset: zero };
                 stem(level, &shape, &weights, (&case.input, spans), slab, &mut scratch, workers);
@@ -117,11 +125,12 @@ fn pixels_are_those_of_the_definition() {
 fn tiers_change_no_bit() {
     let case = Case::new([3, 31, 33, 64]);
     let [scale, offset, ..] = &case.factors;
-    let weights = StemWeights { unit: case.unit, conv: &case.packed, scale, offset };
-    let mut scratch = vec![0.0; scratch_len(&case.shape)];
+    let (level, packed) = (Integers::detect(), case.packed(Integers::detect()));
+    let weights = StemWeights { unit: case.unit, conv: &packed, scale, offset };
+    let mut scratch = vec![0.0; scratch_len(level, &case.shape)];
     let mut run = |isa| {
         let mut slab = vec![0; case.shape.output().0 * case.shape.output().1 * case.shape.slab_stride];
-        stem(Integers::detect(), &case.shape, &weights, (&case.input, None), Slab::Halves(isa, &mut slab), &mut scratch, 1);
+        stem(level, &case.shape, &weights, (&case.input, None), Slab::Halves(isa, &mut slab), &mut scratch, 1);
         slab
     };
     let first = run(Isa::detect());

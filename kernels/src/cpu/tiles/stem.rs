@@ -1,0 +1,301 @@
+//! The convolution of the integer stem in tiles: numbers and weights of 16 bits as two bytes each, of which the upper one has the sign, so that a product
+//! is four products of bytes, whose sums are put together in 32 bits: exact, since the whole sum fits those and what leaves them on the way wraps.
+//!
+//! Layouts: of the last eight input rows each column lies together, \[column\]\[channel\]\[row % 8\], once for either byte. A window is then the numbers of
+//! seven columns in one run, and the next output's starts two columns on. What the run holds of the eighth row has weights of 0; those depend on where
+//! among the eight a window's first row is, so that there are four sets of them, one for each phase: \[phase\]\[byte\]\[16 outputs\], packed as codes are.
+//! Work: two input rows come in for a row of outputs. Per 16 × 16 outputs and 64 numbers, four products for four loads.
+
+use super::{ROW_BYTES, ROWS, TileKernel};
+use crate::cpu::layout::PANEL;
+use crate::cpu::spans::Span;
+use crate::cpu::stem::{StemShape, WINDOW};
+use crate::isa::Amx;
+use std::arch::asm;
+use std::arch::x86_64::*;
+
+/// Input rows that lie together, and sets of weights.
+const LINES: usize = 8;
+const PHASES: usize = LINES / 2;
+/// Columns of zeros before the image, as many as the window reaches.
+const BORDER: usize = WINDOW / 2;
+/// Bytes of a tile.
+const TILE_BYTES: usize = ROWS * ROW_BYTES;
+
+/// Bytes of a column.
+fn column(shape: &StemShape) -> usize {
+    shape.channels * LINES
+}
+
+/// Steps of a window.
+fn steps(shape: &StemShape) -> usize {
+    (WINDOW * column(shape)).div_ceil(ROW_BYTES)
+}
+
+/// Bytes of either byte of the input rows: with what the last tile reads beyond them.
+fn lines_len(shape: &StemShape) -> usize {
+    ((shape.width + 2 * (BORDER + ROWS)) * column(shape) + steps(shape) * ROW_BYTES).next_multiple_of(64)
+}
+
+/// Bytes that a worker needs beside its rows of sums.
+pub(crate) fn scratch_len(shape: &StemShape) -> usize {
+    4 * TILE_BYTES + 2 * lines_len(shape)
+}
+
+/// Bytes of the packed weights.
+pub(crate) fn weights_len(shape: &StemShape) -> usize {
+    PHASES * 2 * shape.out_channels / PANEL * steps(shape) * TILE_BYTES
+}
+
+/// Packs weights given by `weight(output, 49 · channel + 7 · row + column)`.
+///
+/// # Panics
+/// When `dst` is not [`weights_len`] long.
+pub(crate) fn pack(shape: &StemShape, dst: &mut [u8], weight: impl Fn(usize, usize) -> i16) {
+    assert_eq!(dst.len(), weights_len(shape));
+    dst.fill(0);
+    let plane = shape.out_channels / PANEL * steps(shape) * TILE_BYTES;
+    for (o, i) in (0..shape.out_channels).flat_map(|o| (0..shape.k()).map(move |i| (o, i))) {
+        let (c, row, x) = (i / (WINDOW * WINDOW), i / WINDOW % WINDOW, i % WINDOW);
+        let [low, high] = weight(o, i).to_le_bytes();
+        for phase in 0..PHASES {
+            let k = x * column(shape) + c * LINES + (first_line(phase) + row) % LINES;
+            let at = 2 * phase * plane + o / PANEL * steps(shape) * TILE_BYTES + k / 4 * ROW_BYTES + o % PANEL * 4 + k % 4;
+            (dst[at], dst[at + plane]) = (high, low);
+        }
+    }
+}
+
+/// Where among the eight the first row of a window is: output row r begins at input row 2r − 3.
+fn first_line(row: usize) -> usize {
+    (2 * row + LINES - BORDER) % LINES
+}
+
+/// The input rows of one worker.
+#[derive(Clone, Copy)]
+pub(crate) struct Lines<'a> {
+    pub(crate) token: Amx,
+    pub(crate) shape: &'a StemShape,
+    /// What 1 is as an input number.
+    pub(crate) unit: f32,
+    /// \[channels, height, width\].
+    pub(crate) input: &'a [f32],
+    /// By [`pack`].
+    pub(crate) weights: &'a [u8],
+    /// [`scratch_len`] bytes.
+    pub(crate) scratch: *mut u8,
+}
+
+impl Lines<'_> {
+    /// Forgets all rows.
+    ///
+    /// # Safety
+    /// The scratch is this worker's.
+    pub(crate) unsafe fn clear(&self) {
+        // SAFETY: inside the scratch.
+        unsafe { self.scratch.add(4 * TILE_BYTES).write_bytes(0, 2 * lines_len(self.shape)) };
+    }
+
+    /// Takes rows `y`, which is even, and y + 1; outside the image they are zero.
+    ///
+    /// # Safety
+    /// As [`Self::clear`].
+    pub(crate) unsafe fn load(&self, y: isize) {
+        super::run(self.token, Load { lines: self, y });
+    }
+
+    /// The sums of output row `row` at some columns, which [`Self::load`] has the input rows of, to `dst` \[column\]\[output\].
+    ///
+    /// # Safety
+    /// As [`Self::clear`], and `dst` has room for the columns.
+    pub(crate) unsafe fn convolve(&self, row: usize, columns: Span, dst: *mut f32) {
+        super::run(self.token, Convolve { lines: self, row, columns, dst });
+    }
+
+    /// The upper, or lower, bytes.
+    #[inline(always)]
+    unsafe fn bytes(&self, low: bool) -> *mut u8 {
+        // SAFETY: inside the scratch.
+        unsafe { self.scratch.add(4 * TILE_BYTES + usize::from(low) * lines_len(self.shape)) }
+    }
+}
+
+struct Load<'a> {
+    lines: &'a Lines<'a>,
+    y: isize,
+}
+
+impl TileKernel for Load<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let shape = self.lines.shape;
+        let line = self.y.rem_euclid(LINES as isize) as usize;
+        for c in 0..shape.channels {
+            for x in (0..shape.width).step_by(16) {
+                let count = (shape.width - x).min(16);
+                // SAFETY: the columns lie in the image, and their bytes in the scratch.
+                unsafe {
+                    let (first, second) = (self.numbers(c, self.y, x, count), self.numbers(c, self.y + 1, x, count));
+                    let [high, low] = pairs(first, second);
+                    let at = (x + BORDER) * column(shape) + c * LINES + line;
+                    let (upper, lower) = (self.lines.bytes(false).add(at), self.lines.bytes(true).add(at));
+                    for i in 0..count {
+                        upper.add(i * column(shape)).cast::<u16>().write_unaligned(high[i]);
+                        lower.add(i * column(shape)).cast::<u16>().write_unaligned(low[i]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+// SAFETY (all blocks below): these run inside the shim of tiles alone, as in `bf16`.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Load<'_> {
+    /// Numbers of up to sixteen columns of a row.
+    #[inline(always)]
+    unsafe fn numbers(&self, c: usize, y: isize, x: usize, count: usize) -> __m512i {
+        let shape = self.lines.shape;
+        unsafe {
+            if y < 0 || y as usize >= shape.height {
+                return _mm512_setzero_si512();
+            }
+            let row = self.lines.input.as_ptr().add((c * shape.height + y as usize) * shape.width + x);
+            let values = _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, row);
+            _mm512_cvtps_epi32(_mm512_mul_ps(values, _mm512_set1_ps(self.lines.unit)))
+        }
+    }
+}
+
+/// The upper and the lower bytes of two rows of numbers, side by side.
+#[inline(always)]
+#[allow(clippy::undocumented_unsafe_blocks)]
+unsafe fn pairs(first: __m512i, second: __m512i) -> [[u16; 16]; 2] {
+    unsafe {
+        let byte = _mm512_set1_epi32(0xFF);
+        let high = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32::<8>(first), byte), _mm512_andnot_si512(byte, second));
+        let low = _mm512_or_si512(_mm512_and_si512(first, byte), _mm512_slli_epi32::<8>(second));
+        // The upper half of each is cut off.
+        [
+            core::mem::transmute::<__m256i, [u16; 16]>(_mm512_cvtepi32_epi16(high)),
+            core::mem::transmute::<__m256i, [u16; 16]>(_mm512_cvtepi32_epi16(low)),
+        ]
+    }
+}
+
+struct Convolve<'a> {
+    lines: &'a Lines<'a>,
+    row: usize,
+    columns: Span,
+    dst: *mut f32,
+}
+
+/// The operands of one product, as the assembly reads them.
+#[repr(C)]
+struct Operands {
+    /// Row 0 of the upper and of the lower bytes.
+    a: [*const u8; 2],
+    stride: usize,
+    steps: usize,
+    /// The same of the weights.
+    w: [*const u8; 2],
+    /// Four tiles.
+    sums: *mut u8,
+}
+
+impl TileKernel for Convolve<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let (lines, shape) = (self.lines, self.lines.shape);
+        let plane = shape.out_channels / PANEL * steps(shape) * TILE_BYTES;
+        for x in self.columns.columns().step_by(ROWS) {
+            let count = (self.columns.end - x).min(ROWS);
+            for panel in 0..shape.out_channels / PANEL {
+                // SAFETY: a window that starts at column 2x − 3 of the image lies in the rows with their borders, for a whole tile; the weights have
+                // four phases of two planes.
+                unsafe {
+                    let w = lines.weights.as_ptr().add(2 * (self.row % PHASES) * plane + panel * steps(shape) * TILE_BYTES);
+                    let at = 2 * x * column(shape);
+                    let operands = Operands {
+                        a: [lines.bytes(false).add(at), lines.bytes(true).add(at)],
+                        stride: 2 * column(shape),
+                        steps: steps(shape),
+                        w: [w, w.add(plane)],
+                        sums: lines.scratch,
+                    };
+                    multiply(&operands);
+                    for i in 0..count {
+                        put_together(
+                            lines.scratch.add(i * ROW_BYTES),
+                            self.dst.add((x - self.columns.start + i) * shape.out_channels + panel * PANEL),
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sixteen rows times sixteen outputs: the four products of bytes, each in a tile of its own.
+#[inline(always)]
+unsafe fn multiply(operands: &Operands) {
+    // SAFETY: tiles are configured, and the caller's operands cover what is read and written.
+    unsafe {
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "mov {a0}, [{o}]",
+            "mov {a1}, [{o} + 8]",
+            "mov {s}, [{o} + 16]",
+            "mov {k}, [{o} + 24]",
+            "mov {w0}, [{o} + 32]",
+            "mov {w1}, [{o} + 40]",
+            "2:",
+            "tileloadd tmm4, [{a0} + {s}*1]",
+            "tileloadd tmm6, [{w0} + {row}*1]",
+            "tdpbssd tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{w1} + {row}*1]",
+            "tdpbsud tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{a1} + {s}*1]",
+            "tdpbusd tmm2, tmm5, tmm6",
+            "tdpbuud tmm3, tmm5, tmm7",
+            "add {a0}, 64",
+            "add {a1}, 64",
+            "add {w0}, 1024",
+            "add {w1}, 1024",
+            "dec {k}",
+            "jnz 2b",
+            "mov {s}, [{o} + 48]",
+            "tilestored [{s} + {row}*1], tmm0",
+            "tilestored [{s} + {row}*1 + 1024], tmm1",
+            "tilestored [{s} + {row}*1 + 2048], tmm2",
+            "tilestored [{s} + {row}*1 + 3072], tmm3",
+            o = in(reg) &raw const *operands,
+            row = in(reg) ROW_BYTES,
+            a0 = out(reg) _,
+            a1 = out(reg) _,
+            s = out(reg) _,
+            k = out(reg) _,
+            w0 = out(reg) _,
+            w1 = out(reg) _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
+/// A row of sixteen sums from its four parts.
+#[inline(always)]
+#[allow(clippy::undocumented_unsafe_blocks)]
+unsafe fn put_together(parts: *const u8, dst: *mut f32) {
+    // SAFETY: as above; four tiles lie at `parts`, and sixteen floats are writable.
+    unsafe {
+        let (hh, hl) = (_mm512_loadu_si512(parts.cast()), _mm512_loadu_si512(parts.add(TILE_BYTES).cast()));
+        let (lh, ll) = (_mm512_loadu_si512(parts.add(2 * TILE_BYTES).cast()), _mm512_loadu_si512(parts.add(3 * TILE_BYTES).cast()));
+        let upper = _mm512_add_epi32(_mm512_slli_epi32::<8>(hh), _mm512_add_epi32(hl, lh));
+        _mm512_storeu_ps(dst, _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32::<8>(upper), ll)));
+    }
+}
