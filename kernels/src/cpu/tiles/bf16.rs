@@ -1,7 +1,7 @@
 //! bf16 in tiles. A product adds the sixteen even and the sixteen odd products of a row to sums of their own, both to each other and that to the tile,
 //! rounded to nearest at each step and with subnormals taken for zero: close to chains of fused multiply-adds, and not their bits.
 
-use super::{Finish, Precision};
+use super::{Finish, NOWHERE, Precision, ROW_BYTES, SUMS_ROW};
 use std::arch::x86_64::*;
 
 /// bf16.
@@ -70,11 +70,8 @@ mod body {
         }
 
         #[inline(always)]
-        unsafe fn row<const PANELS: usize>(self, sums: *const u8, _: usize, dst: *mut u16) {
-            unsafe {
-                let zero = _mm512_setzero_ps();
-                store::<PANELS>([_mm512_max_ps(first(sums), zero), _mm512_max_ps(second::<PANELS>(sums), zero)], dst);
-            }
+        unsafe fn rows<const PANELS: usize>(self, sums: *const u8, output: usize, dst: *mut u16, places: &[usize]) {
+            unsafe { store_rows::<PANELS, true>(sums, dst.add(output), places) }
         }
     }
 
@@ -87,28 +84,36 @@ mod body {
         }
 
         #[inline(always)]
-        unsafe fn row<const PANELS: usize>(self, sums: *const u8, _: usize, dst: *mut u16) {
-            unsafe { store::<PANELS>([first(sums), second::<PANELS>(sums)], dst) }
+        unsafe fn rows<const PANELS: usize>(self, sums: *const u8, output: usize, dst: *mut u16, places: &[usize]) {
+            unsafe { store_rows::<PANELS, false>(sums, dst.add(output), places) }
+        }
+    }
+
+    /// Rows of sums, with or without their ReLU, as bf16.
+    #[inline(always)]
+    unsafe fn store_rows<const PANELS: usize, const RELU: bool>(sums: *const u8, dst: *mut u16, places: &[usize]) {
+        for (r, &place) in places.iter().enumerate() {
+            if place == NOWHERE {
+                continue;
+            }
+            unsafe {
+                let low = value::<RELU>(sums.add(r * SUMS_ROW));
+                let dst = dst.add(place);
+                if PANELS == 2 {
+                    let high = value::<RELU>(sums.add(r * SUMS_ROW + ROW_BYTES));
+                    _mm512_storeu_si512(dst.cast(), narrow(low, high));
+                } else {
+                    _mm256_storeu_si256(dst.cast(), _mm512_castsi512_si256(narrow(low, low)));
+                }
+            }
         }
     }
 
     #[inline(always)]
-    unsafe fn first(sums: *const u8) -> __m512 {
-        unsafe { _mm512_loadu_ps(sums.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn second<const PANELS: usize>(sums: *const u8) -> __m512 {
-        unsafe { if PANELS == 2 { _mm512_loadu_ps(sums.add(64).cast()) } else { _mm512_setzero_ps() } }
-    }
-
-    #[inline(always)]
-    unsafe fn store<const PANELS: usize>([low, high]: [__m512; 2], dst: *mut u16) {
+    unsafe fn value<const RELU: bool>(sums: *const u8) -> __m512 {
         unsafe {
-            match PANELS {
-                2 => _mm512_storeu_si512(dst.cast(), narrow(low, high)),
-                _ => _mm256_storeu_si256(dst.cast(), _mm512_castsi512_si256(narrow(low, high))),
-            }
+            let x = _mm512_loadu_ps(sums.cast());
+            if RELU { _mm512_max_ps(x, _mm512_setzero_ps()) } else { x }
         }
     }
 

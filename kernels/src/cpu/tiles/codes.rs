@@ -1,9 +1,10 @@
 //! 8-bit codes in tiles: four products of a code and a weight at once, exact in 32 bits, and so the sums of every other level.
 
 use super::bf16::ZEROS;
-use super::{Finish, Precision};
+use super::{Finish, NOWHERE, Precision, ROW_BYTES, SUMS_ROW};
 use crate::cpu::int8::gemm::Requantise;
 use crate::cpu::int8::prologue::Bounds;
+use crate::cpu::layout::PANEL;
 use std::arch::x86_64::*;
 
 /// Codes.
@@ -24,17 +25,73 @@ mod body {
         }
 
         #[inline(always)]
-        unsafe fn row<const PANELS: usize>(self, sums: *const u8, output: usize, dst: *mut u8) {
+        unsafe fn rows<const PANELS: usize>(self, sums: *const u8, output: usize, dst: *mut u8, places: &[usize]) {
             unsafe {
+                let mut factors = [(_mm512_setzero_ps(), _mm512_setzero_ps()); PANELS];
                 for p in 0..PANELS {
-                    let o = output + 16 * p;
-                    let sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums.add(64 * p).cast()));
-                    let y = _mm512_fmadd_ps(sum, _mm512_loadu_ps(self.scale.add(o)), _mm512_loadu_ps(self.offset.add(o)));
-                    // Negative codes become 0 here, since the conversion to bytes takes them for large ones; those beyond 255 it makes 255.
-                    let code = _mm512_max_epi32(_mm512_cvtps_epi32(_mm512_min_ps(y, _mm512_set1_ps(255.0))), _mm512_setzero_si512());
-                    _mm_storeu_si128(dst.add(16 * p).cast(), _mm512_cvtusepi32_epi8(code));
+                    let o = output + PANEL * p;
+                    factors[p] = (_mm512_loadu_ps(self.scale.add(o)), _mm512_loadu_ps(self.offset.add(o)));
+                }
+                let dst = dst.add(output);
+                for (r, pair) in places.chunks(2).enumerate() {
+                    let sums = sums.add(2 * r * SUMS_ROW);
+                    match *pair {
+                        [NOWHERE] | [NOWHERE, NOWHERE] => {}
+                        [first, NOWHERE] | [first] => {
+                            let row = codes(sums, &factors);
+                            store::<PANELS>([row, row], [dst.add(first), dst.add(first)]);
+                        }
+                        [NOWHERE, second] => {
+                            let row = codes(sums.add(SUMS_ROW), &factors);
+                            store::<PANELS>([row, row], [dst.add(second), dst.add(second)]);
+                        }
+                        [first, second, ..] => {
+                            let rows = [codes(sums, &factors), codes(sums.add(SUMS_ROW), &factors)];
+                            store::<PANELS>(rows, [dst.add(first), dst.add(second)]);
+                        }
+                        [] => {}
+                    }
                 }
             }
+        }
+    }
+
+    /// The codes of a row, as integers that need not be in their range yet but are in that of 16 bits above it.
+    #[inline(always)]
+    unsafe fn codes<const PANELS: usize>(sums: *const u8, factors: &[(__m512, __m512); PANELS]) -> [__m512i; PANELS] {
+        unsafe {
+            let mut codes = [_mm512_setzero_si512(); PANELS];
+            for p in 0..PANELS {
+                let sum = _mm512_cvtepi32_ps(_mm512_loadu_si512(sums.add(ROW_BYTES * p).cast()));
+                // What is beyond 32 bits would be converted to the least integer.
+                let y = _mm512_min_ps(_mm512_fmadd_ps(sum, factors[p].0, factors[p].1), _mm512_set1_ps(255.0));
+                codes[p] = _mm512_cvtps_epi32(y);
+            }
+            codes
+        }
+    }
+
+    /// Two rows, saturated on their way to bytes; the second one last.
+    #[inline(always)]
+    unsafe fn store<const PANELS: usize>(rows: [[__m512i; PANELS]; 2], [first, second]: [*mut u8; 2]) {
+        unsafe {
+            if PANELS == 1 {
+                let words = _mm512_packs_epi32(rows[0][0], rows[1][0]);
+                // Every 16 bytes: four of the first row, four of the second, and those again.
+                let bytes = _mm512_permutexvar_epi32(
+                    _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 0, 0, 0, 0, 0, 0, 0),
+                    _mm512_packus_epi16(words, words),
+                );
+                _mm_storeu_si128(first.cast(), _mm512_castsi512_si128(bytes));
+                _mm_storeu_si128(second.cast(), _mm512_extracti32x4_epi32::<1>(bytes));
+                return;
+            }
+            let (upper, lower) = (_mm512_packs_epi32(rows[0][0], rows[0][PANELS - 1]), _mm512_packs_epi32(rows[1][0], rows[1][PANELS - 1]));
+            // Every 16 bytes: four of each panel of the first row, then of the second.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(upper, lower));
+            _mm256_storeu_si256(first.cast(), _mm512_castsi512_si256(bytes));
+            _mm256_storeu_si256(second.cast(), _mm512_extracti64x4_epi64::<1>(bytes));
         }
     }
 

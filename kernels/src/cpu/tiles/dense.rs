@@ -6,8 +6,8 @@
 //! Work: a strip's mid rows are made 32 pixels at a time (norm into a packed block, then the 1×1), but for the last two of the strip above, which are
 //! copied; small maps go several images to a strip. Neighbouring threads compute two mid rows twice.
 
-use super::product::{NOWHERE, PAIRS, SUMS, Weights, pointwise, window};
-use super::{BLOCK, Precision, ROWS, TileKernel};
+use super::product::{PAIRS, SUMS, Weights, pointwise, window};
+use super::{BLOCK, NOWHERE, Precision, ROWS, TileKernel};
 use crate::cpu::dense::DenseShape;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;

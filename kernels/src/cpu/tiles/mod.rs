@@ -66,6 +66,11 @@ fn shim<K: TileKernel>(kernel: K) {
     unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
 }
 
+/// Bytes from one row of sums to the next.
+pub(crate) const SUMS_ROW: usize = 2 * ROW_BYTES;
+/// Place of a row that is not wanted.
+pub(crate) const NOWHERE: usize = usize::MAX;
+
 /// What sums become.
 pub(crate) trait Finish: Copy {
     /// A number of the result.
@@ -77,11 +82,11 @@ pub(crate) trait Finish: Copy {
     /// The outputs exist.
     unsafe fn start(self, output: usize) -> *const u8;
 
-    /// One row of sums of `PANELS` times 16 outputs from `output` on.
+    /// Rows of sums of `PANELS` times 16 outputs from `output` on, to `dst` at a place each, unless that is [`NOWHERE`].
     ///
     /// # Safety
-    /// The sums are readable, the numbers writable, and the outputs exist.
-    unsafe fn row<const PANELS: usize>(self, sums: *const u8, output: usize, dst: *mut Self::Number);
+    /// The rows, [`SUMS_ROW`] bytes apart, are readable, the numbers at the places writable, and the outputs exist.
+    unsafe fn rows<const PANELS: usize>(self, sums: *const u8, output: usize, dst: *mut Self::Number, places: &[usize]);
 }
 
 /// Numbers that tiles hold.

@@ -3,13 +3,11 @@
 //! A step multiplies two tiles of rows by two of weights: four loads of 1 KiB for four products, of which each takes as long as two loads. Rows that a
 //! tile has too many of are computed like the others and never stored: they must be readable, and may hold anything.
 
-use super::{BLOCK, Finish, Precision, ROW_BYTES, ROWS};
+use super::{BLOCK, Finish, Precision, ROW_BYTES, ROWS, SUMS_ROW};
 use crate::cpu::layout::PANEL;
 use std::arch::asm;
 
 static NO_OFFSET: usize = 0;
-/// Bytes of a row of sums.
-const SUMS_ROW: usize = 2 * ROW_BYTES;
 /// Bytes of the sums of a product.
 pub(crate) const SUMS: usize = BLOCK * SUMS_ROW;
 
@@ -173,9 +171,9 @@ pub(crate) unsafe fn pointwise<P: Precision, F: Finish<Number = P::Number>>(
                 multiply::<P>(&operands, two_tiles, two_panels);
             }
             if two_panels {
-                finish_rows::<_, 2>(finish, sums, output, dst, places);
+                finish.rows::<2>(sums, output, dst, places);
             } else {
-                finish_rows::<_, 1>(finish, sums, output, dst, places);
+                finish.rows::<1>(sums, output, dst, places);
             }
         }
         panel += 2;
@@ -189,20 +187,6 @@ impl Operands {
         let sums = self.sums.cast_const();
         self.start = [sums, sums.wrapping_add(ROW_BYTES)];
         (self.start_stride, self.start_second) = (SUMS_ROW, ROWS * SUMS_ROW);
-    }
-}
-
-/// Place of a row that is not wanted.
-pub(crate) const NOWHERE: usize = usize::MAX;
-
-/// Rows of sums to their places.
-#[inline(always)]
-unsafe fn finish_rows<F: Finish, const PANELS: usize>(finish: F, sums: *const u8, output: usize, dst: *mut F::Number, places: &[usize]) {
-    for (r, &place) in places.iter().enumerate() {
-        if place != NOWHERE {
-            // SAFETY: as promised by the caller.
-            unsafe { finish.row::<PANELS>(sums.add(r * SUMS_ROW), output, dst.add(place + output)) }
-        }
     }
 }
 
@@ -255,9 +239,9 @@ pub(crate) unsafe fn window<P: Precision, F: Finish<Number = P::Number>>(
             }
             for (i, places) in places.chunks(BLOCK).enumerate() {
                 if two_panels {
-                    finish_rows::<_, 2>(finish, sums.add(i * SUMS), output, dst, places);
+                    finish.rows::<2>(sums.add(i * SUMS), output, dst, places);
                 } else {
-                    finish_rows::<_, 1>(finish, sums.add(i * SUMS), output, dst, places);
+                    finish.rows::<1>(sums.add(i * SUMS), output, dst, places);
                 }
             }
         }
