@@ -9,7 +9,7 @@ use radnet_kernels::cpu::bf16::dense::{
     DenseWeights, conv1_len, conv2_len, dense_layer, mid_map, pack_conv1, pack_conv2, scratch_len, winograd,
 };
 use radnet_kernels::cpu::bf16::gemm::{Product, product};
-use radnet_kernels::cpu::bf16::layout::{matrix_len, pack_matrix};
+use radnet_kernels::cpu::bf16::layout::{inputs, matrix_len, order_channels, pack_matrix};
 use radnet_kernels::cpu::bf16::numbers::{finite, narrow, widen};
 use radnet_kernels::cpu::bf16::transition::{self, TransitionWeights, conv_len, pack_conv, transition};
 use radnet_kernels::cpu::dense::DenseShape;
@@ -22,6 +22,14 @@ const ROUNDING: f64 = 1.0 / 256.0;
 
 fn halves(r: &mut Random, n: usize) -> Vec<u16> {
     (0..n).map(|_| narrow(r.float())).collect()
+}
+
+/// What a norm's channels have, as a tier reads it.
+fn ordered(isa: Isa, factors: &[f32]) -> Vec<f32> {
+    let mut ordered = factors.to_vec();
+    ordered.resize(inputs(isa, factors.len()), 0.0);
+    order_channels(isa, &mut ordered);
+    ordered
 }
 
 /// Numbers that are bf16.
@@ -106,6 +114,7 @@ fn transitions_are_within_bounds() {
         for isa in tiers() {
             let mut conv = vec![0; conv_len(isa, &shape)];
             pack_conv(isa, &shape, &mut conv, |o, i| plain[o * k + i]);
+            let [scale, shift] = [ordered(isa, &scale), ordered(isa, &shift)];
             let weights = TransitionWeights { scale: &scale, shift: &shift, conv: &conv };
             let mut runs = Vec::new();
             for (workers, spans) in [(1, None), (3, None), (2, Some(&spans[..]))] {
@@ -151,6 +160,8 @@ struct Layer {
 /// The matrices of a layer as a tier takes them.
 struct Packed {
     isa: Isa,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
     conv1: Vec<u16>,
     conv2: Vec<u16>,
 }
@@ -176,11 +187,11 @@ impl Layer {
         let (mut conv1, mut conv2) = (vec![0; conv1_len(isa, shape)], vec![0; conv2_len(isa, shape)]);
         pack_conv1(isa, shape, &mut conv1, |o, i| self.conv1[o * k + i]);
         pack_conv2(isa, shape, &mut conv2, |o, i| std::array::from_fn(|t| self.conv2[(o * mid + i) * 9 + t]));
-        Packed { isa, conv1, conv2 }
+        Packed { isa, scale: ordered(isa, &self.scale), shift: ordered(isa, &self.shift), conv1, conv2 }
     }
 
     fn weights<'a>(&'a self, packed: &'a Packed) -> DenseWeights<'a> {
-        DenseWeights { scale: &self.scale, shift: &self.shift, conv1: &packed.conv1, bias1: &self.bias1, conv2: &packed.conv2 }
+        DenseWeights { scale: &packed.scale, shift: &packed.shift, conv1: &packed.conv1, bias1: &self.bias1, conv2: &packed.conv2 }
     }
 
     /// One image with its mid map known but for `pixels`, outside which the slab holds nonsense.

@@ -8,6 +8,7 @@ use crate::backend::quantised::stem::{StemCodes, reaches};
 use crate::backend::quantised::{DenseCodes, TransitionCodes};
 use crate::model::{Network, Quantisation, Step};
 use crate::weights::{DenseLayerWeights, Linear, Norm, RnnCell, Weights};
+use radnet_kernels::cpu::bf16::layout::order_channels;
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::layout::{flush, pack_matrix, pack_rows};
 use radnet_kernels::cpu::recurrent::CellShape;
@@ -60,6 +61,13 @@ impl Into<'_> {
             let rounded = flush(finite(exact[c]));
             self.at(scale)[p] = rounded;
             self.at(shift)[p] = flush(finite(f64::from(norm.bias[c]) - f64::from(norm.running_mean[c]) * f64::from(rounded)));
+        }
+    }
+
+    /// What a norm's channels have, as a tier over bf16 reads it.
+    fn order(&mut self, element: Element, ranges: [&Range<usize>; 2]) {
+        if let Element::Bf16(isa) = element {
+            ranges.into_iter().for_each(|range| order_channels(isa, self.at(range)));
         }
     }
 
@@ -118,6 +126,7 @@ fn pack_stage(
         (Op::Dense { shape, channels, scale, shift, conv1, bias1, conv2 }, Step::DenseLayer { layer, .. }) => {
             let w = &weights.blocks[stage.block].layers[layer - 1];
             into.norm(&w.norm1, eps, *channels, scale, shift);
+            into.order(element, [scale, shift]);
             let (shape, to) = ((shape, *channels), [conv1, bias1, conv2]);
             match element {
                 Element::Bf16(isa) => bf16::pack_dense(&mut into, isa, (w, eps), shape, to),
@@ -136,6 +145,7 @@ fn pack_stage(
         (Op::Transition { shape, channels, scale, shift, conv }, Step::Transition { in_channels, out_channels, .. }) => {
             let Some(w) = &weights.blocks[stage.block].transition else { return Ok(()) };
             into.norm(&w.norm, eps, *channels, scale, shift);
+            into.order(element, [scale, shift]);
             if let Element::Bf16(isa) = element {
                 bf16::pack_transition(&mut into, isa, w, (shape, *channels), conv);
                 return Ok(());

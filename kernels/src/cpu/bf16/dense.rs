@@ -9,7 +9,7 @@
 use super::HalfKernel;
 use super::gemm::{HalfGemm, Out, Rows};
 use super::lanes::HalfLanes;
-use super::layout::{inputs, matrix_len, pack_matrix, panel_len};
+use super::layout::{channel, inputs, matrix_len, pack_matrix, panel_len};
 use super::prologue::{Norm, NormRelu};
 use super::winograd::{self, InputTransform, OutputTransform};
 use crate::cpu::ahead::Ahead;
@@ -32,7 +32,7 @@ const BLOCK_BYTES: usize = 48 * 1024;
 /// The weights of a layer; `DenseShape` counts bf16 where it says floats.
 #[derive(Clone, Copy)]
 pub struct DenseWeights<'a> {
-    /// norm1: y = scale · x + shift.
+    /// norm1: y = scale · x + shift, [`inputs`] of them, by [`super::layout::order_channels`].
     pub scale: &'a [f32],
     /// See `scale`; zero in padded channels, as the scale is.
     pub shift: &'a [f32],
@@ -60,7 +60,7 @@ pub fn conv1_len(isa: Isa, shape: &DenseShape) -> usize {
 /// When `dst` is not [`conv1_len`] long.
 pub fn pack_conv1(isa: Isa, shape: &DenseShape, dst: &mut [u16], weight: impl Fn(usize, usize) -> f64) {
     let k = shape.in_channels;
-    pack_matrix(dst, inputs(isa, k), shape.mid, |o, i| if i < k { weight(o, i) } else { 0.0 });
+    pack_matrix(dst, inputs(isa, k), shape.mid, |o, p| if channel(isa, p) < k { weight(o, channel(isa, p)) } else { 0.0 });
 }
 
 /// Numbers of the packed conv2.
@@ -127,7 +127,7 @@ pub fn dense_layer(
     let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
     assert!([k, mid, growth, shape.slab_stride].iter().all(|c| c.is_multiple_of(PANEL) && *c > 0));
     assert!(shape.slab_stride >= k + growth && slab.len() >= pixels * shape.slab_stride);
-    assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= mid);
+    assert!(weights.scale.len() >= inputs(isa, k) && weights.shift.len() >= inputs(isa, k) && weights.bias1.len() >= mid);
     assert!(weights.conv1.len() >= conv1_len(isa, shape) && weights.conv2.len() >= conv2_len(isa, shape));
     #[cfg(target_arch = "x86_64")]
     if let Isa::Amx(token) = isa {
@@ -157,7 +157,7 @@ pub fn mid_map(isa: Isa, shape: &DenseShape, weights: &DenseWeights<'_>, slab: &
     let pixels = shape.height * shape.width;
     let (k, width) = (shape.in_channels, shape.mid);
     assert!(shape.images == 1 && k.is_multiple_of(PANEL) && width.is_multiple_of(PANEL) && slab.len() >= pixels * shape.slab_stride);
-    assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= width);
+    assert!(weights.scale.len() >= inputs(isa, k) && weights.shift.len() >= inputs(isa, k) && weights.bias1.len() >= width);
     assert!(shape.slab_stride >= k && weights.conv1.len() >= conv1_len(isa, shape) && mid.len() >= pixels * width);
     #[cfg(target_arch = "x86_64")]
     if let Isa::Amx(token) = isa {

@@ -11,6 +11,24 @@ use crate::isa::Isa;
 /// bf16 in a row of a tile.
 const STEP: usize = 32;
 
+/// The channel that a tier packs at place `p` of the inputs of a norm with its 1×1: in tiles, of 32 channels first the even ones.
+pub fn channel(isa: Isa, p: usize) -> usize {
+    match isa {
+        Isa::Amx(_) => p / STEP * STEP + p % (STEP / 2) * 2 + p % STEP / (STEP / 2),
+        _ => p,
+    }
+}
+
+/// Puts what belongs to the channels of a norm, [`inputs`] of them, in the order in which a tier reads them.
+pub fn order_channels(isa: Isa, factors: &mut [f32]) {
+    if matches!(isa, Isa::Amx(_)) {
+        for group in factors.chunks_exact_mut(STEP) {
+            let before: [f32; STEP] = std::array::from_fn(|i| group[i]);
+            group.iter_mut().enumerate().for_each(|(p, slot)| *slot = before[channel(isa, p)]);
+        }
+    }
+}
+
 /// Inputs that a tier packs for `k`: whole steps of tiles where it has those.
 pub fn inputs(isa: Isa, k: usize) -> usize {
     if matches!(isa, Isa::Amx(_)) { k.next_multiple_of(STEP) } else { k }

@@ -5,7 +5,7 @@
 use super::HalfKernel;
 use super::gemm::{HalfGemm, Out, Rows};
 use super::lanes::HalfLanes;
-use super::layout::{inputs, matrix_len, pack_matrix, panel_len};
+use super::layout::{channel, inputs, matrix_len, pack_matrix, panel_len};
 use super::prologue::{Norm, NormReluPool};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::gemm::Batch;
@@ -26,7 +26,7 @@ const BLOCK_PIXELS: usize = 96;
 /// The weights of a transition; `TransitionShape` counts bf16 where it says floats.
 #[derive(Clone, Copy)]
 pub struct TransitionWeights<'a> {
-    /// norm: y = scale · x + shift.
+    /// norm: y = scale · x + shift, [`inputs`] of them, by [`super::layout::order_channels`].
     pub scale: &'a [f32],
     /// See `scale`.
     pub shift: &'a [f32],
@@ -49,7 +49,7 @@ pub fn conv_len(isa: Isa, shape: &TransitionShape) -> usize {
 /// When `dst` is not [`conv_len`] long.
 pub fn pack_conv(isa: Isa, shape: &TransitionShape, dst: &mut [u16], weight: impl Fn(usize, usize) -> f64) {
     let k = shape.in_channels;
-    pack_matrix(dst, inputs(isa, k), shape.out_channels, |o, i| if i < k { weight(o, i) } else { 0.0 });
+    pack_matrix(dst, inputs(isa, k), shape.out_channels, |o, p| if channel(isa, p) < k { weight(o, channel(isa, p)) } else { 0.0 });
 }
 
 /// Floats that one worker needs.
@@ -80,7 +80,7 @@ pub fn transition(
     let (k, n) = (shape.in_channels, shape.out_channels);
     assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && shape.src_stride >= k && shape.dst_stride >= n);
     assert!(src.len() >= shape.height * shape.width * shape.src_stride && dst.len() >= pixels * shape.dst_stride);
-    assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.conv.len() >= conv_len(isa, shape));
+    assert!(weights.scale.len() >= inputs(isa, k) && weights.shift.len() >= inputs(isa, k) && weights.conv.len() >= conv_len(isa, shape));
     assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
     #[cfg(target_arch = "x86_64")]
     if let Isa::Amx(token) = isa {

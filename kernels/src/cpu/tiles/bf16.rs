@@ -8,7 +8,8 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(crate) struct Half;
 
-/// scale and shift of every channel.
+/// scale and shift of every channel, in the order in which inputs are packed ([`crate::cpu::bf16::layout::channel`]): of 32 channels first the even ones,
+/// since those are where they lie once 32 bf16 are seen as 16 floats.
 #[derive(Clone, Copy)]
 pub(crate) struct Norm {
     pub(crate) scale: *const f32,
@@ -44,21 +45,6 @@ mod body {
     #[inline(always)]
     pub(super) unsafe fn narrow(low: __m512, high: __m512) -> __m512i {
         unsafe { core::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) }
-    }
-
-    /// Sixteen bf16 as floats.
-    #[inline(always)]
-    pub(super) unsafe fn widen(x: __m256i) -> __m512 {
-        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x))) }
-    }
-
-    /// relu(scale · x + shift) of sixteen channels.
-    #[inline(always)]
-    pub(super) unsafe fn norm_relu(x: *const u16, norm: Norm, c: usize) -> __m512 {
-        unsafe {
-            let (scale, shift) = (_mm512_loadu_ps(norm.scale.add(c)), _mm512_loadu_ps(norm.shift.add(c)));
-            _mm512_max_ps(_mm512_fmadd_ps(widen(_mm256_loadu_si256(x.add(c).cast())), scale, shift), _mm512_setzero_ps())
-        }
     }
 
     impl Finish for BiasRelu {
@@ -97,23 +83,14 @@ mod body {
                 continue;
             }
             unsafe {
-                let low = value::<RELU>(sums.add(r * SUMS_ROW));
-                let dst = dst.add(place);
-                if PANELS == 2 {
-                    let high = value::<RELU>(sums.add(r * SUMS_ROW + ROW_BYTES));
-                    _mm512_storeu_si512(dst.cast(), narrow(low, high));
-                } else {
-                    _mm256_storeu_si256(dst.cast(), _mm512_castsi512_si256(narrow(low, low)));
+                let (low, dst) = (_mm512_loadu_ps(sums.add(r * SUMS_ROW).cast()), dst.add(place));
+                let high = if PANELS == 2 { _mm512_loadu_ps(sums.add(r * SUMS_ROW + ROW_BYTES).cast()) } else { low };
+                let row = if RELU { relu(narrow(low, high)) } else { narrow(low, high) };
+                match PANELS {
+                    2 => _mm512_storeu_si512(dst.cast(), row),
+                    _ => _mm256_storeu_si256(dst.cast(), _mm512_castsi512_si256(row)),
                 }
             }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn value<const RELU: bool>(sums: *const u8) -> __m512 {
-        unsafe {
-            let x = _mm512_loadu_ps(sums.cast());
-            if RELU { _mm512_max_ps(x, _mm512_setzero_ps()) } else { x }
         }
     }
 
@@ -127,14 +104,15 @@ mod body {
         const CORNERS: usize = 1;
 
         #[inline(always)]
-        unsafe fn normalise(norm: Norm, channels: usize, src: *const u16, dst: *mut u16) {
+        unsafe fn normalise(norm: Norm, channels: usize, pixels: usize, (src, stride): (*const u16, usize), dst: *mut u16) {
+            let packed = Self::packed_stride(channels);
+            let fours = pixels / 4 * 4;
             unsafe {
-                let whole = channels / 32 * 32;
-                for c in (0..whole).step_by(32) {
-                    _mm512_storeu_si512(dst.add(c).cast(), narrow(norm_relu(src, norm, c), norm_relu(src, norm, c + 16)));
+                for p in (0..fours).step_by(4) {
+                    normalise_pixels::<4>(norm, channels, src.add(p * stride), stride, dst.add(p * packed), packed);
                 }
-                if whole < channels {
-                    _mm512_storeu_si512(dst.add(whole).cast(), narrow(norm_relu(src, norm, whole), _mm512_setzero_ps()));
+                for p in fours..pixels {
+                    normalise_pixels::<1>(norm, channels, src.add(p * stride), stride, dst.add(p * packed), packed);
                 }
             }
         }
@@ -142,24 +120,71 @@ mod body {
         #[inline(always)]
         unsafe fn pool(norm: Norm, channels: usize, src: [*const u16; 4], dst: *mut u16, _: usize) {
             unsafe {
-                let whole = channels / 32 * 32;
-                for c in (0..whole).step_by(32) {
-                    _mm512_storeu_si512(dst.add(c).cast(), narrow(pooled(src, norm, c), pooled(src, norm, c + 16)));
-                }
-                if whole < channels {
-                    _mm512_storeu_si512(dst.add(whole).cast(), narrow(pooled(src, norm, whole), _mm512_setzero_ps()));
+                let zero = _mm512_setzero_ps();
+                for c in (0..channels).step_by(32) {
+                    let factors = factors(norm, c);
+                    let mut pooled = [[zero; 2]; 4];
+                    for i in 0..4 {
+                        let [even, odd] = normed(channels32(src[i], c, channels), &factors);
+                        pooled[i] = [_mm512_max_ps(even, zero), _mm512_max_ps(odd, zero)];
+                    }
+                    let [a, b, d, e] = pooled;
+                    let even = _mm512_add_ps(_mm512_add_ps(a[0], b[0]), _mm512_add_ps(d[0], e[0]));
+                    let odd = _mm512_add_ps(_mm512_add_ps(a[1], b[1]), _mm512_add_ps(d[1], e[1]));
+                    _mm512_storeu_si512(dst.add(c).cast(), narrow(even, odd));
                 }
             }
         }
     }
 
-    /// The sum over four pixels, in the order of the other tiers.
+    /// Scale and shift of 32 channels in the order of packed inputs.
     #[inline(always)]
-    unsafe fn pooled(src: [*const u16; 4], norm: Norm, c: usize) -> __m512 {
+    unsafe fn factors(norm: Norm, c: usize) -> [[__m512; 2]; 2] {
         unsafe {
-            let [a, b, c, d] =
-                [norm_relu(src[0], norm, c), norm_relu(src[1], norm, c), norm_relu(src[2], norm, c), norm_relu(src[3], norm, c)];
-            _mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d))
+            [
+                [_mm512_loadu_ps(norm.scale.add(c)), _mm512_loadu_ps(norm.scale.add(c + 16))],
+                [_mm512_loadu_ps(norm.shift.add(c)), _mm512_loadu_ps(norm.shift.add(c + 16))],
+            ]
         }
+    }
+
+    /// 32 channels from `c` on of a pixel that has `channels`, and zeros for the rest.
+    #[inline(always)]
+    unsafe fn channels32(src: *const u16, c: usize, channels: usize) -> __m512i {
+        unsafe {
+            match channels - c {
+                32.. => _mm512_loadu_si512(src.add(c).cast()),
+                left => _mm512_maskz_loadu_epi16((1 << left) - 1, src.add(c).cast()),
+            }
+        }
+    }
+
+    /// scale · x + shift of the even and of the odd channels of 32.
+    #[inline(always)]
+    unsafe fn normed(x: __m512i, [scale, shift]: &[[__m512; 2]; 2]) -> [__m512; 2] {
+        unsafe {
+            let even = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(x));
+            let odd = _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(!0xFFFF)));
+            [_mm512_fmadd_ps(even, scale[0], shift[0]), _mm512_fmadd_ps(odd, scale[1], shift[1])]
+        }
+    }
+
+    /// `R` pixels at once, so that scale and shift are loaded once for all of them. ReLU is taken of bf16 as of integers: what has a sign becomes 0.
+    #[inline(always)]
+    unsafe fn normalise_pixels<const R: usize>(norm: Norm, channels: usize, src: *const u16, stride: usize, dst: *mut u16, packed: usize) {
+        unsafe {
+            for c in (0..channels).step_by(32) {
+                let factors = factors(norm, c);
+                for r in 0..R {
+                    let [even, odd] = normed(channels32(src.add(r * stride), c, channels), &factors);
+                    _mm512_storeu_si512(dst.add(r * packed + c).cast(), relu(narrow(even, odd)));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn relu(x: __m512i) -> __m512i {
+        unsafe { _mm512_max_epi16(x, _mm512_setzero_si512()) }
     }
 }

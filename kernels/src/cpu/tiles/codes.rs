@@ -105,34 +105,55 @@ mod body {
         const CORNERS: usize = 4;
 
         #[inline(always)]
-        unsafe fn normalise(norm: Bounds, channels: usize, src: *const u8, dst: *mut u8) {
+        unsafe fn normalise(norm: Bounds, channels: usize, pixels: usize, (src, stride): (*const u8, usize), dst: *mut u8) {
+            let packed = Self::packed_stride(channels);
+            let fours = pixels / 4 * 4;
             unsafe {
-                let whole = channels / 64 * 64;
-                for c in (0..whole).step_by(64) {
-                    clamp(src, norm, c, u64::MAX, dst);
+                for p in (0..fours).step_by(4) {
+                    clamp_pixels::<4>(norm, channels, src.add(p * stride), stride, dst.add(p * packed), packed);
                 }
-                if whole < channels {
-                    clamp(src, norm, whole, (1 << (channels - whole)) - 1, dst);
+                for p in fours..pixels {
+                    clamp_pixels::<1>(norm, channels, src.add(p * stride), stride, dst.add(p * packed), packed);
                 }
             }
         }
 
         #[inline(always)]
         unsafe fn pool(norm: Bounds, channels: usize, src: [*const u8; 4], dst: *mut u8, corner: usize) {
-            for (i, pixel) in src.into_iter().enumerate() {
-                unsafe { Self::normalise(norm, channels, pixel, dst.add(i * corner)) }
+            unsafe {
+                for c in (0..channels).step_by(64) {
+                    let (low, high) = (channels64(norm.low, c, channels), channels64(norm.high, c, channels));
+                    for i in 0..4 {
+                        let codes = _mm512_max_epu8(channels64(src[i], c, channels), low);
+                        _mm512_storeu_si512(dst.add(i * corner + c).cast(), _mm512_min_epu8(codes, high));
+                    }
+                }
             }
         }
     }
 
-    /// Clamped codes of those channels from `c` on that `some` names, and zeros up to 64.
+    /// 64 channels from `c` on of a pixel, or of bounds, of `channels`, and zeros for the rest.
     #[inline(always)]
-    unsafe fn clamp(src: *const u8, norm: Bounds, c: usize, some: u64, dst: *mut u8) {
+    unsafe fn channels64(src: *const u8, c: usize, channels: usize) -> __m512i {
         unsafe {
-            let (low, high) =
-                (_mm512_maskz_loadu_epi8(some, norm.low.add(c).cast()), _mm512_maskz_loadu_epi8(some, norm.high.add(c).cast()));
-            let codes = _mm512_maskz_loadu_epi8(some, src.add(c).cast());
-            _mm512_storeu_si512(dst.add(c).cast(), _mm512_min_epu8(_mm512_max_epu8(codes, low), high));
+            match channels - c {
+                64.. => _mm512_loadu_si512(src.add(c).cast()),
+                left => _mm512_maskz_loadu_epi8((1 << left) - 1, src.add(c).cast()),
+            }
+        }
+    }
+
+    /// Clamped codes of `R` pixels at once, so that bounds are loaded once for all of them.
+    #[inline(always)]
+    unsafe fn clamp_pixels<const R: usize>(norm: Bounds, channels: usize, src: *const u8, stride: usize, dst: *mut u8, packed: usize) {
+        unsafe {
+            for c in (0..channels).step_by(64) {
+                let (low, high) = (channels64(norm.low, c, channels), channels64(norm.high, c, channels));
+                for r in 0..R {
+                    let codes = _mm512_max_epu8(channels64(src.add(r * stride), c, channels), low);
+                    _mm512_storeu_si512(dst.add(r * packed + c).cast(), _mm512_min_epu8(codes, high));
+                }
+            }
         }
     }
 }

@@ -191,9 +191,7 @@ impl<P: Precision> TileKernel for MidMap<'_, P> {
             let mut block = Block::default();
             // SAFETY: pixels inside the slab and the map, whose lengths `mid_map`'s callers checked.
             unsafe {
-                for pixel in first..pixels.min(first + BLOCK) {
-                    self.layer.pack(&mut block, pixel, pixel * shape.mid, self.mid);
-                }
+                self.layer.pack(&mut block, first, BLOCK.min(pixels - first), (first * shape.mid, shape.mid), self.mid);
                 self.layer.multiply(&mut block, self.mid);
             }
         }
@@ -278,10 +276,9 @@ impl<P: Precision> Worker<'_, P> {
                         Some(Marked { pixels, mid: Some(known), .. }) => self.copy_known(known, wanted, pixels[y], (y, row)),
                         _ => wanted,
                     };
-                    let first = ((strip.image + image) * shape.height + y) * shape.width;
-                    for x in columns.columns() {
-                        self.pack(&mut block, first + x, cut.pixel(image, row, x) * cut.mid_stride, self.mid());
-                    }
+                    let first = ((strip.image + image) * shape.height + y) * shape.width + columns.start;
+                    let place = cut.pixel(image, row, columns.start) * cut.mid_stride;
+                    self.pack(&mut block, first, columns.len(), (place, cut.mid_stride), self.mid());
                 }
             }
             self.multiply(&mut block, self.mid());
@@ -304,19 +301,25 @@ impl<P: Precision> Worker<'_, P> {
         inner
     }
 
-    /// norm1 of one of the slab's pixels; the 1×1 of a block that this fills, to `mid`.
+    /// norm1 of `count` of the slab's pixels from `pixel` on; the 1×1 of every block that they fill, to `mid` from a place on in equal steps.
     #[inline(always)]
-    unsafe fn pack(&self, block: &mut Block, pixel: usize, place: usize, mid: *mut P::Number) {
+    unsafe fn pack(&self, block: &mut Block, pixel: usize, count: usize, (place, step): (usize, usize), mid: *mut P::Number) {
         let shape = self.layer.shape;
-        // SAFETY: the pixel exists, and the block has room for it.
-        unsafe {
-            let src = self.slab.at(pixel * shape.slab_stride).cast_const();
-            let dst = self.scratch.add(self.cut.packed).cast::<P::Number>().add(block.filled * P::packed_stride(shape.in_channels));
-            P::normalise(self.layer.norm, shape.in_channels, src, dst);
-            block.places[block.filled] = place;
-            block.filled += 1;
-            if block.filled == BLOCK {
-                self.multiply(block, mid);
+        let mut done = 0;
+        while done < count {
+            let pixels = (count - done).min(BLOCK - block.filled);
+            // SAFETY: the pixels exist, and the block has room for them.
+            unsafe {
+                let src = self.slab.at((pixel + done) * shape.slab_stride).cast_const();
+                let dst = self.scratch.add(self.cut.packed).cast::<P::Number>().add(block.filled * P::packed_stride(shape.in_channels));
+                P::normalise(self.layer.norm, shape.in_channels, pixels, (src, shape.slab_stride), dst);
+                for (i, slot) in block.places[block.filled..block.filled + pixels].iter_mut().enumerate() {
+                    *slot = place + (done + i) * step;
+                }
+                (done, block.filled) = (done + pixels, block.filled + pixels);
+                if block.filled == BLOCK {
+                    self.multiply(block, mid);
+                }
             }
         }
     }

@@ -106,16 +106,17 @@ pub(crate) trait Precision: Copy {
     /// Blocks of packed pixels that are summed for one pooled pixel: the four themselves, or one that holds their sum.
     const CORNERS: usize;
 
-    /// norm and ReLU of a pixel's channels, zeros up to a whole step.
+    /// norm and ReLU of the channels of `pixels` pixels that are `src_stride` numbers apart, in the order of the packed weights and with zeros up to a whole
+    /// step, to pixels [`Self::packed_stride`] apart.
     ///
     /// # Safety
-    /// `channels`, a multiple of 16, are readable, and whole steps writable.
-    unsafe fn normalise(norm: Self::Norm, channels: usize, src: *const Self::Number, dst: *mut Self::Number);
+    /// `channels`, a multiple of 16, are readable in each pixel, and whole steps writable.
+    unsafe fn normalise(norm: Self::Norm, channels: usize, pixels: usize, from: (*const Self::Number, usize), dst: *mut Self::Number);
 
-    /// The same summed over four pixels: into one, or into [`Self::CORNERS`] that are `corner` numbers apart.
+    /// The same of one pixel, summed over four: into one, or into [`Self::CORNERS`] that are `corner` numbers apart.
     ///
     /// # Safety
-    /// As [`Self::normalise`], for each pixel.
+    /// As [`Self::normalise`], for each of the four.
     unsafe fn pool(norm: Self::Norm, channels: usize, src: [*const Self::Number; 4], dst: *mut Self::Number, corner: usize);
 
     /// `channels` rounded up to whole steps.
