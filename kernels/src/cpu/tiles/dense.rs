@@ -332,7 +332,7 @@ impl<P: Precision> Worker<'_, P> {
         let weights = Weights { data: layer.conv1, panel_bytes: P::panel_bytes(k), panels: shape.mid / PANEL };
         let rows = (unsafe { self.scratch.add(self.cut.packed).cast_const() }, P::bytes(P::packed_stride(shape.in_channels)), k / P::STEP);
         // SAFETY: the block is packed, and the scratch holds two tiles of rows whatever is filled.
-        unsafe { pointwise::<P, _>(rows, (1, 0), weights, layer.mid, (mid, &block.places[..block.filled]), self.scratch) };
+        unsafe { pointwise::<P, _>(rows, &[0], weights, layer.mid, (mid, &block.places[..block.filled]), self.scratch) };
         block.filled = 0;
     }
 

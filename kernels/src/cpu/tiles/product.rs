@@ -7,7 +7,6 @@ use super::{BLOCK, Finish, Precision, ROW_BYTES, ROWS, SUMS_ROW};
 use crate::cpu::layout::PANEL;
 use std::arch::asm;
 
-static NO_OFFSET: usize = 0;
 /// Bytes of the sums of a product.
 pub(crate) const SUMS: usize = BLOCK * SUMS_ROW;
 
@@ -23,13 +22,15 @@ struct Operands {
     run_count: usize,
     /// Steps of a run, at least one.
     steps: usize,
-    /// Weights of each panel, run after run.
+    /// Weights of each panel, run after run, or where every run has the same ones, to be gone back over after each.
     w: [*const u8; 2],
     /// What the sums of each panel start with: rows `start_stride` apart, those of the second tile `start_second` further on.
     start: [*const u8; 2],
     start_stride: usize,
     start_second: usize,
     sums: *mut u8,
+    /// Bytes that runs go back.
+    back: usize,
 }
 
 /// One product with `$product`; `$lower` stands for what is done where there is a second tile of rows, `$right` for a second panel.
@@ -72,6 +73,8 @@ macro_rules! multiply {
             "add {w1}, 1024",
             "dec {k}",
             "jnz 3b",
+            "sub {w0}, [{o} + 104]",
+            "sub {w1}, [{o} + 104]",
             "dec {runs}",
             "jnz 2b",
             "mov {p}, [{o} + 96]",
@@ -129,14 +132,14 @@ pub(crate) struct Weights {
     pub(crate) panels: usize,
 }
 
-/// A row of up to 32 packed pixels times a matrix, to `places` of `dst`. Every packed block in `corners`, `corner_bytes` apart, is added up.
+/// Up to 32 packed pixels times a matrix, to `places` of `dst`. The products of the packed blocks that start at `blocks`, in bytes from `a` on, are added up.
 ///
 /// # Safety
 /// Tiles are configured; the packed pixels, weights, outputs and places exist, and [`SUMS`] bytes of `sums` are writable.
 #[inline(always)]
 pub(crate) unsafe fn pointwise<P: Precision, F: Finish<Number = P::Number>>(
     (a, stride, steps): (*const u8, usize, usize),
-    (corners, corner_bytes): (usize, usize),
+    blocks: &[usize],
     weights: Weights,
     finish: F,
     (dst, places): (*mut P::Number, &[usize]),
@@ -152,24 +155,20 @@ pub(crate) unsafe fn pointwise<P: Precision, F: Finish<Number = P::Number>>(
             let w = weights.data.add(panel * weights.panel_bytes);
             let second = if two_panels { weights.panel_bytes } else { 0 };
             let start = finish.start(output);
-            let mut operands = Operands {
+            let operands = Operands {
                 a: [a, a.add(ROWS * stride)],
                 a_stride: stride,
-                runs: &raw const NO_OFFSET,
-                run_count: 1,
+                runs: blocks.as_ptr(),
+                run_count: blocks.len(),
                 steps,
                 w: [w, w.add(second)],
                 start: [start, if two_panels { finish.start(output + PANEL) } else { start }],
                 start_stride: 0,
                 start_second: 0,
                 sums,
+                back: steps * ROWS * ROW_BYTES,
             };
             multiply::<P>(&operands, two_tiles, two_panels);
-            for corner in 1..corners {
-                operands.a = [a.add(corner * corner_bytes), a.add(corner * corner_bytes + ROWS * stride)];
-                operands.resume();
-                multiply::<P>(&operands, two_tiles, two_panels);
-            }
             if two_panels {
                 finish.rows::<2>(sums, output, dst, places);
             } else {
@@ -230,6 +229,7 @@ pub(crate) unsafe fn window<P: Precision, F: Finish<Number = P::Number>>(
                         start_stride: 0,
                         start_second: 0,
                         sums: sums.add(i * SUMS),
+                        back: 0,
                     };
                     if row > 0 {
                         operands.resume();

@@ -4,7 +4,7 @@
 //! Layouts: of the last eight input rows each column lies together, \[column\]\[channel\]\[row % 8\], once for either byte. A window is then the numbers of
 //! seven columns in one run, and the next output's starts two columns on. What the run holds of the eighth row has weights of 0; those depend on where
 //! among the eight a window's first row is, so that there are four sets of them, one for each phase: \[phase\]\[byte\]\[16 outputs\], packed as codes are.
-//! Work: two input rows come in for a row of outputs. Per 16 × 16 outputs and 64 numbers, four products for four loads.
+//! Work: two input rows come in for a row of outputs. Per 16 × 32 outputs and 64 numbers, eight products for nine loads.
 
 use super::{ROW_BYTES, ROWS, TileKernel};
 use crate::cpu::layout::PANEL;
@@ -19,8 +19,9 @@ const LINES: usize = 8;
 const PHASES: usize = LINES / 2;
 /// Columns of zeros before the image, as many as the window reaches.
 const BORDER: usize = WINDOW / 2;
-/// Bytes of a tile.
+/// Bytes of a tile, and of the sums of a product.
 const TILE_BYTES: usize = ROWS * ROW_BYTES;
+const SUMS: usize = 6 * TILE_BYTES;
 
 /// Bytes of a column.
 fn column(shape: &StemShape) -> usize {
@@ -39,7 +40,7 @@ fn lines_len(shape: &StemShape) -> usize {
 
 /// Bytes that a worker needs beside its rows of sums.
 pub(crate) fn scratch_len(shape: &StemShape) -> usize {
-    4 * TILE_BYTES + 2 * lines_len(shape)
+    SUMS + 2 * lines_len(shape)
 }
 
 /// Bytes of the packed weights.
@@ -93,7 +94,7 @@ impl Lines<'_> {
     /// The scratch is this worker's.
     pub(crate) unsafe fn clear(&self) {
         // SAFETY: inside the scratch.
-        unsafe { self.scratch.add(4 * TILE_BYTES).write_bytes(0, 2 * lines_len(self.shape)) };
+        unsafe { self.scratch.add(SUMS).write_bytes(0, 2 * lines_len(self.shape)) };
     }
 
     /// Takes rows `y`, which is even, and y + 1; outside the image they are zero.
@@ -116,7 +117,7 @@ impl Lines<'_> {
     #[inline(always)]
     unsafe fn bytes(&self, low: bool) -> *mut u8 {
         // SAFETY: inside the scratch.
-        unsafe { self.scratch.add(4 * TILE_BYTES + usize::from(low) * lines_len(self.shape)) }
+        unsafe { self.scratch.add(SUMS + usize::from(low) * lines_len(self.shape)) }
     }
 }
 
@@ -197,9 +198,9 @@ struct Operands {
     a: [*const u8; 2],
     stride: usize,
     steps: usize,
-    /// The same of the weights.
-    w: [*const u8; 2],
-    /// Four tiles.
+    /// The same of the weights of each panel.
+    w: [[*const u8; 2]; 2],
+    /// Six tiles.
     sums: *mut u8,
 }
 
@@ -207,28 +208,32 @@ impl TileKernel for Convolve<'_> {
     #[inline(always)]
     fn run(self) {
         let (lines, shape) = (self.lines, self.lines.shape);
-        let plane = shape.out_channels / PANEL * steps(shape) * TILE_BYTES;
+        let panel_bytes = steps(shape) * TILE_BYTES;
+        let plane = shape.out_channels / PANEL * panel_bytes;
         for x in self.columns.columns().step_by(ROWS) {
             let count = (self.columns.end - x).min(ROWS);
-            for panel in 0..shape.out_channels / PANEL {
+            for panel in (0..shape.out_channels / PANEL).step_by(2) {
+                let two = panel + 1 < shape.out_channels / PANEL;
                 // SAFETY: a window that starts at column 2x − 3 of the image lies in the rows with their borders, for a whole tile; the weights have
-                // four phases of two planes.
+                // four phases of two planes, and a second panel is named only where there is one.
                 unsafe {
-                    let w = lines.weights.as_ptr().add(2 * (self.row % PHASES) * plane + panel * steps(shape) * TILE_BYTES);
+                    let w = lines.weights.as_ptr().add(2 * (self.row % PHASES) * plane + panel * panel_bytes);
+                    let second = w.add(if two { panel_bytes } else { 0 });
                     let at = 2 * x * column(shape);
                     let operands = Operands {
                         a: [lines.bytes(false).add(at), lines.bytes(true).add(at)],
                         stride: 2 * column(shape),
                         steps: steps(shape),
-                        w: [w, w.add(plane)],
+                        w: [[w, w.add(plane)], [second, second.add(plane)]],
                         sums: lines.scratch,
                     };
                     multiply(&operands);
                     for i in 0..count {
-                        put_together(
-                            lines.scratch.add(i * ROW_BYTES),
-                            self.dst.add((x - self.columns.start + i) * shape.out_channels + panel * PANEL),
-                        );
+                        let dst = self.dst.add((x - self.columns.start + i) * shape.out_channels + panel * PANEL);
+                        put_together(lines.scratch.add(i * ROW_BYTES), dst);
+                        if two {
+                            put_together(lines.scratch.add(3 * TILE_BYTES + i * ROW_BYTES), dst.add(PANEL));
+                        }
                     }
                 }
             }
@@ -236,7 +241,8 @@ impl TileKernel for Convolve<'_> {
     }
 }
 
-/// Sixteen rows times sixteen outputs: the four products of bytes, each in a tile of its own.
+/// Sixteen rows times two panels of sixteen outputs: the product of the upper bytes, the sum of the mixed ones and that of the lower ones, in a tile each.
+/// The mixed ones of a panel are four products apart, as long as one takes.
 #[inline(always)]
 unsafe fn multiply(operands: &Operands) {
     // SAFETY: tiles are configured, and the caller's operands cover what is read and written.
@@ -246,40 +252,59 @@ unsafe fn multiply(operands: &Operands) {
             "tilezero tmm1",
             "tilezero tmm2",
             "tilezero tmm3",
+            "tilezero tmm4",
+            "tilezero tmm5",
             "mov {a0}, [{o}]",
             "mov {a1}, [{o} + 8]",
             "mov {s}, [{o} + 16]",
             "mov {k}, [{o} + 24]",
-            "mov {w0}, [{o} + 32]",
-            "mov {w1}, [{o} + 40]",
+            "mov {w00}, [{o} + 32]",
+            "mov {w01}, [{o} + 40]",
+            "mov {w10}, [{o} + 48]",
+            "mov {w11}, [{o} + 56]",
             "2:",
-            "tileloadd tmm4, [{a0} + {s}*1]",
-            "tileloadd tmm6, [{w0} + {row}*1]",
-            "tdpbssd tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{w1} + {row}*1]",
-            "tdpbsud tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{a1} + {s}*1]",
-            "tdpbusd tmm2, tmm5, tmm6",
-            "tdpbuud tmm3, tmm5, tmm7",
+            "tileloadd tmm6, [{a0} + {s}*1]",
+            "tileloadd tmm7, [{w00} + {row}*1]",
+            "tdpbssd tmm0, tmm6, tmm7",
+            "tileloadd tmm7, [{w01} + {row}*1]",
+            "tdpbsud tmm1, tmm6, tmm7",
+            "tileloadd tmm7, [{w10} + {row}*1]",
+            "tdpbssd tmm3, tmm6, tmm7",
+            "tileloadd tmm7, [{w11} + {row}*1]",
+            "tdpbsud tmm4, tmm6, tmm7",
+            "tileloadd tmm6, [{a1} + {s}*1]",
+            "tdpbuud tmm5, tmm6, tmm7",
+            "tileloadd tmm7, [{w00} + {row}*1]",
+            "tdpbusd tmm1, tmm6, tmm7",
+            "tileloadd tmm7, [{w01} + {row}*1]",
+            "tdpbuud tmm2, tmm6, tmm7",
+            "tileloadd tmm7, [{w10} + {row}*1]",
+            "tdpbusd tmm4, tmm6, tmm7",
             "add {a0}, 64",
             "add {a1}, 64",
-            "add {w0}, 1024",
-            "add {w1}, 1024",
+            "add {w00}, 1024",
+            "add {w01}, 1024",
+            "add {w10}, 1024",
+            "add {w11}, 1024",
             "dec {k}",
             "jnz 2b",
-            "mov {s}, [{o} + 48]",
+            "mov {s}, [{o} + 64]",
             "tilestored [{s} + {row}*1], tmm0",
             "tilestored [{s} + {row}*1 + 1024], tmm1",
             "tilestored [{s} + {row}*1 + 2048], tmm2",
             "tilestored [{s} + {row}*1 + 3072], tmm3",
+            "tilestored [{s} + {row}*1 + 4096], tmm4",
+            "tilestored [{s} + {row}*1 + 5120], tmm5",
             o = in(reg) &raw const *operands,
             row = in(reg) ROW_BYTES,
             a0 = out(reg) _,
             a1 = out(reg) _,
             s = out(reg) _,
             k = out(reg) _,
-            w0 = out(reg) _,
-            w1 = out(reg) _,
+            w00 = out(reg) _,
+            w01 = out(reg) _,
+            w10 = out(reg) _,
+            w11 = out(reg) _,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
@@ -287,15 +312,15 @@ unsafe fn multiply(operands: &Operands) {
     }
 }
 
-/// A row of sixteen sums from its four parts.
+/// A row of sixteen sums from its three parts.
 #[inline(always)]
 #[allow(clippy::undocumented_unsafe_blocks)]
 unsafe fn put_together(parts: *const u8, dst: *mut f32) {
-    // SAFETY: as above; four tiles lie at `parts`, and sixteen floats are writable.
+    // SAFETY: as above; three tiles lie at `parts`, and sixteen floats are writable.
     unsafe {
-        let (hh, hl) = (_mm512_loadu_si512(parts.cast()), _mm512_loadu_si512(parts.add(TILE_BYTES).cast()));
-        let (lh, ll) = (_mm512_loadu_si512(parts.add(2 * TILE_BYTES).cast()), _mm512_loadu_si512(parts.add(3 * TILE_BYTES).cast()));
-        let upper = _mm512_add_epi32(_mm512_slli_epi32::<8>(hh), _mm512_add_epi32(hl, lh));
-        _mm512_storeu_ps(dst, _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32::<8>(upper), ll)));
+        let upper = _mm512_slli_epi32::<8>(_mm512_loadu_si512(parts.cast()));
+        let mixed = _mm512_add_epi32(upper, _mm512_loadu_si512(parts.add(TILE_BYTES).cast()));
+        let lower = _mm512_loadu_si512(parts.add(2 * TILE_BYTES).cast());
+        _mm512_storeu_ps(dst, _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32::<8>(mixed), lower)));
     }
 }

@@ -111,14 +111,8 @@ impl<P: Precision> Worker<'_, P> {
         // SAFETY: the block is packed, and the places name pixels of the map.
         unsafe {
             let rows = (self.scratch.add(SUMS).cast_const(), P::bytes(P::packed_stride(shape.in_channels)), k / P::STEP);
-            pointwise::<P, _>(
-                rows,
-                (P::CORNERS, block_bytes::<P>(shape)),
-                weights,
-                self.transition.new,
-                (self.dst.at(0), places),
-                self.scratch,
-            );
+            let blocks: [usize; 4] = std::array::from_fn(|corner| corner * block_bytes::<P>(shape));
+            pointwise::<P, _>(rows, &blocks[..P::CORNERS], weights, self.transition.new, (self.dst.at(0), places), self.scratch);
         }
     }
 }
