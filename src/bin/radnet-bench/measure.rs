@@ -96,7 +96,7 @@ impl Measurement {
         let info = engine.info();
         let peak_rss_mb = rss::peak_mb();
         drop(session);
-        let roof = (info.device == "cpu").then(|| Roof::measure(engine.pool(), &info.isa)).transpose()?;
+        let roof = (info.device == "cpu").then(|| Roof::measure(engine.pool(), &info.isa, &info.precision)).transpose()?;
         drop(engine);
         if let Some(model) = again {
             steps = step_by_step(builder(model, arguments, environment, &pool), arguments, &scan)?;

@@ -49,8 +49,10 @@ pub(crate) struct Summary {
 /// The roofs of a processor.
 #[derive(serde::Serialize)]
 struct RoofFigures {
-    /// Fused multiply-adds in registers.
+    /// Fused multiply-adds of float32 in registers.
     gflop_per_s: f64,
+    /// What the precision multiplies in dense layers and transitions.
+    product_gflop_per_s: f64,
     /// Reading memory.
     gbyte_per_s: f64,
 }
@@ -113,10 +115,11 @@ impl Summary {
     fn under(mut self, roof: Option<Roof>) -> Self {
         let Some(roof) = roof else { return self };
         for stage in self.stages.iter_mut().chain(&mut self.steps) {
-            let share = 100.0 * roof.least_ms(stage.gflop, stage.mbyte) / stage.median_ms;
+            let share = 100.0 * roof.least_ms(&stage.name, stage.gflop, stage.mbyte) / stage.median_ms;
             stage.roof_pct = Some(share).filter(|s| s.is_finite() && stage.gflop > 0.0);
         }
-        self.roof = Some(RoofFigures { gflop_per_s: roof.gflop_per_s, gbyte_per_s: roof.gbyte_per_s });
+        let Roof { gflop_per_s, product_gflop_per_s, gbyte_per_s } = roof;
+        self.roof = Some(RoofFigures { gflop_per_s, product_gflop_per_s, gbyte_per_s });
         self
     }
 
@@ -159,8 +162,12 @@ impl Summary {
         let _ = writeln!(text, "  load {:.1} ms   first result after {:.1} ms   peak memory {rss}", self.load_ms, self.first_result_ms);
         if with_stages {
             text.push_str(&self.stage_table());
-            if let Some(RoofFigures { gflop_per_s, gbyte_per_s }) = self.roof {
-                let _ = writeln!(text, "  roofs measured: {gflop_per_s:.0} GFLOP/s, {gbyte_per_s:.1} GB/s");
+            if let Some(RoofFigures { gflop_per_s, product_gflop_per_s, gbyte_per_s }) = self.roof {
+                let _ = write!(text, "  roofs measured: {gflop_per_s:.0} GFLOP/s");
+                if self.precision != "fp32" {
+                    let _ = write!(text, " in float32, {product_gflop_per_s:.0} in {} (blocks and transitions)", self.precision);
+                }
+                let _ = writeln!(text, ", {gbyte_per_s:.1} GB/s");
             }
         }
         text

@@ -12,6 +12,7 @@ mod bf16;
 mod codes;
 pub(crate) mod dense;
 mod product;
+pub(crate) mod roof;
 pub(crate) mod stem;
 pub(crate) mod transition;
 
