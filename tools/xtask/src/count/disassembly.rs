@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// The shims of the tiers whose kernels are looked at: the portable one calls a function for each multiply-add.
-const TIERS: [&str; 3] = ["avx512", "avx2", "avx_vnni"];
+const TIERS: [&str; 4] = ["avx512", "avx2", "avx_vnni", "tiles"];
 
 /// One function of the program.
 struct Function {
@@ -60,20 +60,23 @@ fn function(line: &str) -> Option<Function> {
     Some(Function { tier, start, end: start + u64::from_str_radix(size, 16).ok()? })
 }
 
-/// The module that holds the shim: identifiers of mangled names follow their lengths.
+/// The module that holds the shim, and what stands before its name: identifiers of mangled names follow their lengths.
 fn shim_of(name: &str) -> Option<String> {
-    let (path, _) = name.split_once("4shim")?;
+    let (path, kind) = match name.split_once("9bf16_shim") {
+        Some((path, _)) => (path, "_bf16"),
+        None => (name.split_once("4shim")?.0, ""),
+    };
     let module = (1..path.len()).find_map(|n| {
         let (before, module) = path.split_at_checked(path.len() - n)?;
         (before.ends_with(&n.to_string()) && module.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(module)
     })?;
     let known = path.contains("radnet_kernels") && TIERS.iter().any(|tier| module.starts_with(tier));
-    known.then(|| module.to_owned())
+    known.then(|| format!("{module}{kind}"))
 }
 
 /// "shim<radnet_kernels::cpu::gemm::Gemm>" says the kernel.
 fn kernel(lines: &str) -> Option<String> {
-    let name = lines.lines().find_map(|line| line.strip_prefix("shim<"))?;
+    let name = lines.lines().find_map(|line| line.strip_prefix("bf16_").unwrap_or(line).strip_prefix("shim<"))?;
     let name = name.strip_suffix('>').unwrap_or(name);
     Some(name.trim_start_matches("radnet_kernels::cpu::").to_owned())
 }
@@ -110,7 +113,7 @@ impl Instruction<'_> {
     }
 
     fn multiplies_and_adds(&self) -> bool {
-        const FAMILIES: [&str; 7] = ["vfmadd", "vfnmadd", "vpdpbusd", "vpdpwssd", "vpmaddubsw", "vpmaddwd", "vdpbf16ps"];
+        const FAMILIES: [&str; 8] = ["vfmadd", "vfnmadd", "vpdpbusd", "vpdpwssd", "vpmaddubsw", "vpmaddwd", "vdpbf16ps", "tdp"];
         FAMILIES.iter().any(|family| self.name.starts_with(family))
     }
 
@@ -216,6 +219,8 @@ mod tests {
         assert_eq!(shim_of("_ZN14radnet_kernels3cpu5lanes6avx5124shim17h12c3b092293bf88bE").as_deref(), Some("avx512"));
         assert_eq!(shim_of("_RINvNtNtNtCsabc_14radnet_kernels3cpu5lanes4avx24shimNtNtB4_4gemm4GemmE").as_deref(), Some("avx2"));
         assert_eq!(shim_of("_ZN14radnet_kernels3cpu4int85lanes11avx512_vnni4shim17h00E").as_deref(), Some("avx512_vnni"));
+        assert_eq!(shim_of("_ZN14radnet_kernels3cpu4bf165lanes6avx5129bf16_shim17h12E").as_deref(), Some("avx512_bf16"));
+        assert_eq!(shim_of("_ZN14radnet_kernels3cpu5tiles4shim17h12E").as_deref(), Some("tiles"));
         assert_eq!(shim_of("_RNvCsfLfy6EI15iL_7___rustc35___rust_no_alloc_shim_is_unstable_v2"), None);
         assert_eq!(shim_of("_ZN14radnet_kernels3cpu5lanes8portable4shim17h12E"), None);
     }
