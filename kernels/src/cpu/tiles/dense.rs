@@ -6,7 +6,7 @@
 //! Work: a strip's mid rows are made 32 pixels at a time (norm into a packed block, then the 1×1), but for the last two of the strip above, which are
 //! copied; small maps go several images to a strip. Neighbouring threads compute two mid rows twice.
 
-use super::product::{PAIRS, SUMS, Weights, pointwise, window};
+use super::product::{PAIRS, Pointwise, Rows, SUMS, Weights, Window};
 use super::{BLOCK, NOWHERE, Precision, ROWS, TileKernel};
 use crate::cpu::dense::DenseShape;
 use crate::cpu::layout::PANEL;
@@ -329,10 +329,19 @@ impl<P: Precision> Worker<'_, P> {
     unsafe fn multiply(&self, block: &mut Block, mid: *mut P::Number) {
         let (shape, layer) = (self.layer.shape, self.layer);
         let k = P::padded(shape.in_channels);
-        let weights = Weights { data: layer.conv1, panel_bytes: P::panel_bytes(k), panels: shape.mid / PANEL };
-        let rows = (unsafe { self.scratch.add(self.cut.packed).cast_const() }, P::bytes(P::packed_stride(shape.in_channels)), k / P::STEP);
         // SAFETY: the block is packed, and the scratch holds two tiles of rows whatever is filled.
-        unsafe { pointwise::<P, _>(rows, &[0], weights, layer.mid, (mid, &block.places[..block.filled]), self.scratch) };
+        unsafe {
+            super::call(Pointwise::<P, _> {
+                pixels: self.scratch.add(self.cut.packed),
+                rows: Rows { stride: P::bytes(P::packed_stride(shape.in_channels)), steps: k / P::STEP },
+                blocks: &[0],
+                weights: Weights { data: layer.conv1, panel_bytes: P::panel_bytes(k), panels: shape.mid / PANEL },
+                finish: layer.mid,
+                dst: mid,
+                places: &block.places[..block.filled],
+                sums: self.scratch,
+            });
+        }
         block.filled = 0;
     }
 
@@ -395,12 +404,18 @@ impl<P: Precision> Worker<'_, P> {
         let (cut, shape, layer) = (&self.cut, self.layer.shape, self.layer);
         let k = P::padded(shape.mid);
         let stride = P::bytes(cut.mid_stride);
-        let taps = std::array::from_fn(|t| (t / 3 * cut.line + t % 3) * stride);
-        let weights = Weights { data: layer.conv2, panel_bytes: P::panel_bytes(9 * k), panels: shape.growth / PANEL };
         // SAFETY: rows of the strip and their borders; the pixels of the places are this strip's.
         unsafe {
-            let rows = (&tiles.starts[..tiles.filled], stride, k / P::STEP);
-            window::<P, _>(rows, &taps, weights, layer.new, (self.slab.at(0), &tiles.places[..tiles.filled * ROWS]), self.scratch);
+            super::call(Window::<P, _> {
+                tiles: &tiles.starts[..tiles.filled],
+                rows: Rows { stride, steps: k / P::STEP },
+                taps: std::array::from_fn(|t| (t / 3 * cut.line + t % 3) * stride),
+                weights: Weights { data: layer.conv2, panel_bytes: P::panel_bytes(9 * k), panels: shape.growth / PANEL },
+                finish: layer.new,
+                dst: self.slab.at(0),
+                places: &tiles.places[..tiles.filled * ROWS],
+                sums: self.scratch,
+            });
         }
         tiles.filled = 0;
     }

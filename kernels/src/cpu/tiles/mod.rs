@@ -35,6 +35,21 @@ pub(crate) trait TileKernel {
     fn run(self);
 }
 
+/// Runs another kernel from one that runs, without inlining it there.
+///
+/// # Safety
+/// Tiles are configured.
+pub(crate) unsafe fn call<K: TileKernel>(kernel: K) {
+    // SAFETY: whoever configured the tiles holds the token.
+    unsafe { called(kernel) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16,avx512vnni,avx2,fma")]
+#[inline(never)]
+fn called<K: TileKernel>(kernel: K) {
+    kernel.run();
+}
+
 /// Runs a kernel with all eight tiles at their full size, and leaves none in use.
 pub(crate) fn run<K: TileKernel>(_: Amx, kernel: K) {
     // SAFETY: the token proves that the processor has what the shim is compiled for, and that the process may use tiles.

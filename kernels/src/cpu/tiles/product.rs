@@ -3,7 +3,7 @@
 //! A step multiplies two tiles of rows by two of weights: four loads of 1 KiB for four products, of which each takes as long as two loads. Rows that a
 //! tile has too many of are computed like the others and never stored: they must be readable, and may hold anything.
 
-use super::{BLOCK, Finish, Precision, ROW_BYTES, ROWS, SUMS_ROW};
+use super::{BLOCK, Finish, Precision, ROW_BYTES, ROWS, SUMS_ROW, TileKernel};
 use crate::cpu::layout::PANEL;
 use std::arch::asm;
 
@@ -22,15 +22,13 @@ struct Operands {
     run_count: usize,
     /// Steps of a run, at least one.
     steps: usize,
-    /// Weights of each panel, run after run, or where every run has the same ones, to be gone back over after each.
+    /// Weights of each panel, run after run.
     w: [*const u8; 2],
     /// What the sums of each panel start with: rows `start_stride` apart, those of the second tile `start_second` further on.
     start: [*const u8; 2],
     start_stride: usize,
     start_second: usize,
     sums: *mut u8,
-    /// Bytes that runs go back.
-    back: usize,
 }
 
 /// One product with `$product`; `$lower` stands for what is done where there is a second tile of rows, `$right` for a second panel.
@@ -73,8 +71,6 @@ macro_rules! multiply {
             "add {w1}, 1024",
             "dec {k}",
             "jnz 3b",
-            "sub {w0}, [{o} + 104]",
-            "sub {w1}, [{o} + 104]",
             "dec {runs}",
             "jnz 2b",
             "mov {p}, [{o} + 96]",
@@ -124,7 +120,16 @@ unsafe fn multiply<P: Precision>(operands: &Operands, two_tiles: bool, two_panel
     }
 }
 
-/// Weights of a product: panels of outputs, `panel_bytes` apart, of which it takes the steps from byte `first` on.
+/// Rows of numbers that a product reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    /// Bytes from one to the next.
+    pub(crate) stride: usize,
+    /// Steps of a run.
+    pub(crate) steps: usize,
+}
+
+/// Packed weights: panels of outputs.
 #[derive(Clone, Copy)]
 pub(crate) struct Weights {
     pub(crate) data: *const u8,
@@ -132,50 +137,139 @@ pub(crate) struct Weights {
     pub(crate) panels: usize,
 }
 
-/// Up to 32 packed pixels times a matrix, to `places` of `dst`. The products of the packed blocks that start at `blocks`, in bytes from `a` on, are added up.
+impl Weights {
+    /// Panels two by two: the output that each pair starts with, where its weights lie, and whether there is a second one.
+    #[inline(always)]
+    fn pairs(self) -> impl Iterator<Item = (usize, [*const u8; 2], bool)> {
+        (0..self.panels).step_by(2).map(move |panel| {
+            let (first, two) = (self.data.wrapping_add(panel * self.panel_bytes), panel + 1 < self.panels);
+            (panel * PANEL, [first, if two { first.wrapping_add(self.panel_bytes) } else { first }], two)
+        })
+    }
+}
+
+/// What the sums of a pair of panels start with.
 ///
 /// # Safety
-/// Tiles are configured; the packed pixels, weights, outputs and places exist, and [`SUMS`] bytes of `sums` are writable.
+/// The outputs exist.
 #[inline(always)]
-pub(crate) unsafe fn pointwise<P: Precision, F: Finish<Number = P::Number>>(
-    (a, stride, steps): (*const u8, usize, usize),
-    blocks: &[usize],
-    weights: Weights,
-    finish: F,
-    (dst, places): (*mut P::Number, &[usize]),
-    sums: *mut u8,
-) {
-    let two_tiles = places.len() > ROWS;
-    let mut panel = 0;
-    while panel < weights.panels {
-        let two_panels = weights.panels - panel > 1;
-        let output = panel * PANEL;
-        // SAFETY: as promised; the second panel is named only where there is one.
-        unsafe {
-            let w = weights.data.add(panel * weights.panel_bytes);
-            let second = if two_panels { weights.panel_bytes } else { 0 };
-            let start = finish.start(output);
-            let operands = Operands {
-                a: [a, a.add(ROWS * stride)],
-                a_stride: stride,
-                runs: blocks.as_ptr(),
-                run_count: blocks.len(),
-                steps,
-                w: [w, w.add(second)],
-                start: [start, if two_panels { finish.start(output + PANEL) } else { start }],
-                start_stride: 0,
-                start_second: 0,
-                sums,
-                back: steps * ROWS * ROW_BYTES,
-            };
-            multiply::<P>(&operands, two_tiles, two_panels);
-            if two_panels {
-                finish.rows::<2>(sums, output, dst, places);
-            } else {
-                finish.rows::<1>(sums, output, dst, places);
+unsafe fn starts<F: Finish>(finish: F, output: usize, two: bool) -> [*const u8; 2] {
+    // SAFETY: as promised.
+    unsafe {
+        let first = finish.start(output);
+        [first, if two { finish.start(output + PANEL) } else { first }]
+    }
+}
+
+/// Rows of sums of one panel or of two.
+///
+/// # Safety
+/// As [`Finish::rows`].
+#[inline(always)]
+unsafe fn finish_rows<F: Finish>(finish: F, sums: *const u8, (output, two): (usize, bool), dst: *mut F::Number, places: &[usize]) {
+    // SAFETY: as promised.
+    unsafe { if two { finish.rows::<2>(sums, output, dst, places) } else { finish.rows::<1>(sums, output, dst, places) } }
+}
+
+/// Up to 32 packed pixels times a matrix, to their places. The pointers cover the pixels, the weights, the outputs and the places, and [`SUMS`] bytes.
+pub(crate) struct Pointwise<'a, P: Precision, F: Finish<Number = P::Number>> {
+    pub(crate) pixels: *const u8,
+    pub(crate) rows: Rows,
+    /// Where packed blocks start, in bytes from `pixels` on, whose products are added up.
+    pub(crate) blocks: &'a [usize],
+    pub(crate) weights: Weights,
+    pub(crate) finish: F,
+    pub(crate) dst: *mut P::Number,
+    /// One a pixel, in numbers.
+    pub(crate) places: &'a [usize],
+    pub(crate) sums: *mut u8,
+}
+
+impl<P: Precision, F: Finish<Number = P::Number>> TileKernel for Pointwise<'_, P, F> {
+    #[inline(always)]
+    fn run(self) {
+        let Rows { stride, steps } = self.rows;
+        for (output, w, two) in self.weights.pairs() {
+            // SAFETY: by the contract of the struct.
+            unsafe {
+                let mut operands = Operands {
+                    a: [self.pixels, self.pixels.wrapping_add(ROWS * stride)],
+                    a_stride: stride,
+                    runs: self.blocks.as_ptr(),
+                    run_count: 1,
+                    steps,
+                    w,
+                    start: starts(self.finish, output, two),
+                    start_stride: 0,
+                    start_second: 0,
+                    sums: self.sums,
+                };
+                for (i, block) in self.blocks.iter().enumerate() {
+                    operands.runs = block;
+                    if i > 0 {
+                        operands.resume();
+                    }
+                    multiply::<P>(&operands, self.places.len() > ROWS, two);
+                }
+                finish_rows(self.finish, self.sums, (output, two), self.dst, self.places);
             }
         }
-        panel += 2;
+    }
+}
+
+/// Most pairs of tiles of a window product at once: their sums stay in the first cache beside the weights of three taps.
+pub(crate) const PAIRS: usize = 8;
+
+/// A 3×3 as nine runs over a map: tiles of 16 consecutive pixels, at most 2 · [`PAIRS`], two by two, to their places. The weights of one row of taps are read
+/// from the first cache for all of the tiles. The pointers cover what they name, and [`PAIRS`] · [`SUMS`] bytes.
+pub(crate) struct Window<'a, P: Precision, F: Finish<Number = P::Number>> {
+    /// The first tap of the first pixel of each tile.
+    pub(crate) tiles: &'a [*const u8],
+    pub(crate) rows: Rows,
+    /// Bytes from there to each tap.
+    pub(crate) taps: [usize; 9],
+    pub(crate) weights: Weights,
+    pub(crate) finish: F,
+    pub(crate) dst: *mut P::Number,
+    /// Sixteen a tile, in numbers.
+    pub(crate) places: &'a [usize],
+    pub(crate) sums: *mut u8,
+}
+
+impl<P: Precision, F: Finish<Number = P::Number>> TileKernel for Window<'_, P, F> {
+    #[inline(always)]
+    fn run(self) {
+        let Rows { stride, steps } = self.rows;
+        for (output, panels, two) in self.weights.pairs() {
+            for (row, runs) in self.taps.chunks_exact(3).enumerate() {
+                let w = panels.map(|w| w.wrapping_add(row * 3 * steps * ROWS * ROW_BYTES));
+                for (i, pair) in self.tiles.chunks(2).enumerate() {
+                    // SAFETY: by the contract of the struct.
+                    unsafe {
+                        let mut operands = Operands {
+                            a: [pair[0], pair[pair.len() - 1]],
+                            a_stride: stride,
+                            runs: runs.as_ptr(),
+                            run_count: 3,
+                            steps,
+                            w,
+                            start: starts(self.finish, output, two),
+                            start_stride: 0,
+                            start_second: 0,
+                            sums: self.sums.add(i * SUMS),
+                        };
+                        if row > 0 {
+                            operands.resume();
+                        }
+                        multiply::<P>(&operands, pair.len() == 2, two);
+                    }
+                }
+            }
+            for (i, places) in self.places.chunks(BLOCK).enumerate() {
+                // SAFETY: as above.
+                unsafe { finish_rows(self.finish, self.sums.add(i * SUMS), (output, two), self.dst, places) };
+            }
+        }
     }
 }
 
@@ -186,65 +280,5 @@ impl Operands {
         let sums = self.sums.cast_const();
         self.start = [sums, sums.wrapping_add(ROW_BYTES)];
         (self.start_stride, self.start_second) = (SUMS_ROW, ROWS * SUMS_ROW);
-    }
-}
-
-/// Most pairs of tiles of a window product at once: their sums stay in the first cache beside the weights of three taps.
-pub(crate) const PAIRS: usize = 8;
-
-/// A 3×3 as nine runs over a map: tiles of 16 consecutive pixels that start at `tiles`, two by two, to `places`, sixteen a tile. The weights of one row of
-/// taps are read from the first cache for all of the tiles.
-///
-/// # Safety
-/// Tiles are configured; at most 2 · [`PAIRS`] tiles; pixels, weights, outputs and places exist, and [`PAIRS`] · [`SUMS`] bytes of `sums` are writable.
-#[inline(always)]
-pub(crate) unsafe fn window<P: Precision, F: Finish<Number = P::Number>>(
-    (tiles, stride, steps): (&[*const u8], usize, usize),
-    taps: &[usize; 9],
-    weights: Weights,
-    finish: F,
-    (dst, places): (*mut P::Number, &[usize]),
-    sums: *mut u8,
-) {
-    let mut panel = 0;
-    while panel < weights.panels {
-        let two_panels = weights.panels - panel > 1;
-        let output = panel * PANEL;
-        // SAFETY: as promised; the second panel and the second tile are named only where there is one.
-        unsafe {
-            let second = if two_panels { weights.panel_bytes } else { 0 };
-            let start = finish.start(output);
-            let starts = [start, if two_panels { finish.start(output + PANEL) } else { start }];
-            for (row, runs) in taps.chunks_exact(3).enumerate() {
-                let w = weights.data.add(panel * weights.panel_bytes + row * 3 * steps * ROWS * ROW_BYTES);
-                for (i, pair) in tiles.chunks(2).enumerate() {
-                    let mut operands = Operands {
-                        a: [pair[0], pair[pair.len() - 1]],
-                        a_stride: stride,
-                        runs: runs.as_ptr(),
-                        run_count: 3,
-                        steps,
-                        w: [w, w.add(second)],
-                        start: starts,
-                        start_stride: 0,
-                        start_second: 0,
-                        sums: sums.add(i * SUMS),
-                        back: 0,
-                    };
-                    if row > 0 {
-                        operands.resume();
-                    }
-                    multiply::<P>(&operands, pair.len() == 2, two_panels);
-                }
-            }
-            for (i, places) in places.chunks(BLOCK).enumerate() {
-                if two_panels {
-                    finish.rows::<2>(sums.add(i * SUMS), output, dst, places);
-                } else {
-                    finish.rows::<1>(sums.add(i * SUMS), output, dst, places);
-                }
-            }
-        }
-        panel += 2;
     }
 }

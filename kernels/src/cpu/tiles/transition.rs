@@ -2,7 +2,7 @@
 //! are numbers of the precision (bf16); codes are multiplied pixel by pixel instead, four products that are added up. The weights carry the factor 1/4,
 //! and an odd last row or column is dropped.
 
-use super::product::{SUMS, Weights, pointwise};
+use super::product::{Pointwise, Rows, SUMS, Weights};
 use super::{BLOCK, Precision, TileKernel};
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
@@ -107,12 +107,18 @@ impl<P: Precision> Worker<'_, P> {
     unsafe fn multiply(&self, places: &[usize]) {
         let shape = self.transition.shape;
         let k = P::padded(shape.in_channels);
-        let weights = Weights { data: self.transition.conv, panel_bytes: P::panel_bytes(k), panels: shape.out_channels / PANEL };
         // SAFETY: the block is packed, and the places name pixels of the map.
         unsafe {
-            let rows = (self.scratch.add(SUMS).cast_const(), P::bytes(P::packed_stride(shape.in_channels)), k / P::STEP);
-            let blocks: [usize; 4] = std::array::from_fn(|corner| corner * block_bytes::<P>(shape));
-            pointwise::<P, _>(rows, &blocks[..P::CORNERS], weights, self.transition.new, (self.dst.at(0), places), self.scratch);
+            super::call(Pointwise::<P, _> {
+                pixels: self.scratch.add(SUMS),
+                rows: Rows { stride: P::bytes(P::packed_stride(shape.in_channels)), steps: k / P::STEP },
+                blocks: &[0, 1, 2, 3].map(|corner| corner * block_bytes::<P>(shape))[..P::CORNERS],
+                weights: Weights { data: self.transition.conv, panel_bytes: P::panel_bytes(k), panels: shape.out_channels / PANEL },
+                finish: self.transition.new,
+                dst: self.dst.at(0),
+                places,
+                sums: self.scratch,
+            });
         }
     }
 }
