@@ -2,7 +2,7 @@
 
 use super::fp32::{layers, products, transitions, windows};
 use super::numbers::{activations, weights};
-use super::{Set, Workload};
+use super::{Each, Set, Workload};
 use radnet_kernels::Isa;
 use radnet_kernels::cpu::bf16::dense::{DenseWeights, conv1_len, conv2_len, dense_layer, pack_conv1, pack_conv2, scratch_len};
 use radnet_kernels::cpu::bf16::gemm::{Product, product};
@@ -32,15 +32,6 @@ fn as_floats(map: &[u16]) -> Vec<f32> {
     let mut floats = vec![0.0; floats_of_words(map.len())];
     halves_mut(&mut floats)[..map.len()].copy_from_slice(map);
     floats
-}
-
-/// What every tier of this machine makes of something.
-fn on_every_tier<T>(pack: impl Fn(Isa) -> T) -> Vec<(Isa, T)> {
-    Isa::available().map(|isa| (isa, pack(isa))).collect()
-}
-
-fn of<T>(packed: &[(Isa, T)], isa: Isa) -> Option<&T> {
-    packed.iter().find(|(tier, _)| *tier == isa).map(|(_, packed)| packed)
 }
 
 /// A norm's factors as a tier reads them.
@@ -73,7 +64,7 @@ fn layer(&[images, side, k]: &[usize; 3]) -> Workload {
 fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
     let (k, mid, growth) = (shape.in_channels, shape.mid, shape.growth);
     let (first, second) = (weights(mid * k, k), weights(growth * mid * 9, 9 * mid));
-    let packed = on_every_tier(|isa| {
+    let packed = Each::new(Isa::available(), |isa| {
         let (mut conv1, mut conv2) = (vec![0; conv1_len(isa, &shape)], vec![0; conv2_len(isa, &shape)]);
         pack_conv1(isa, &shape, &mut conv1, |o, i| f64::from(first[o * k + i]));
         pack_conv2(isa, &shape, &mut conv2, |o, i| std::array::from_fn(|t| f64::from(second[(o * mid + i) * 9 + t])));
@@ -83,7 +74,7 @@ fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
     let mut scratch = vec![0.0; Isa::available().map(|isa| scratch_len(isa, &shape, 1)).max().unwrap_or(0)];
     let output = as_floats(&numbers(shape.images * shape.height * shape.width * shape.slab_stride));
     let body = move |isa: Isa, slab: &mut [f32]| {
-        let Some((scale, shift, conv1, conv2)) = of(&packed, isa) else { return };
+        let (scale, shift, conv1, conv2) = packed.of(isa);
         let w = DenseWeights { scale, shift, conv1, bias1: &bias1, conv2 };
         dense_layer(isa, &shape, &w, None, halves_mut(slab), &mut scratch, 1);
     };
@@ -94,7 +85,7 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
     let n = pad(k / 2);
     let shape = TransitionShape { height: side, width: side, in_channels: k, src_stride: k, out_channels: n, dst_stride: n };
     let w = weights(n * k, k);
-    let packed = on_every_tier(|isa| {
+    let packed = Each::new(Isa::available(), |isa| {
         let mut conv = vec![0; conv_len(isa, &shape)];
         pack_conv(isa, &shape, &mut conv, |o, i| f64::from(w[o * k + i]) / 4.0);
         (norm(isa, k, 0.9), norm(isa, k, 0.05), conv)
@@ -102,7 +93,7 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
     let src = as_floats(&numbers(side * side * k));
     let mut scratch = vec![0.0; Isa::available().map(|isa| transition_scratch(isa, &shape)).max().unwrap_or(0)];
     let body = move |isa: Isa, dst: &mut [f32]| {
-        let Some((scale, shift, conv)) = of(&packed, isa) else { return };
+        let (scale, shift, conv) = packed.of(isa);
         let w = TransitionWeights { scale, shift, conv };
         transition(isa, &shape, &w, (halves(&src), None), halves_mut(dst), &mut scratch, 1);
     };

@@ -2,7 +2,7 @@
 
 use super::fp32::{layers, products, stems, transitions, windows};
 use super::numbers::{activations, bytes};
-use super::{Set, Workload};
+use super::{Each, Set, Workload};
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::int8::convert::{ConvertShape, quantise};
 use radnet_kernels::cpu::int8::dense::{
@@ -76,9 +76,9 @@ fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
         } else {
             assert!(pack_direct(level, &shape, &mut conv2, &tap));
         }
-        (level, (conv1, conv2))
+        (conv1, conv2)
     };
-    let packed: Vec<(Integers, (Vec<u8>, Vec<u8>))> = Integers::available().map(pack).collect();
+    let packed = Each::new(Integers::available(), pack);
     // Sums of random signs grow with the root of their length; the codes they become lie around the middle.
     let scale = |k: usize, largest: f32| 64.0 / (largest * (k as f32).sqrt());
     let (scale1, offset1) = (vec![scale(k, 1e4); mid], vec![64.0; mid]);
@@ -89,7 +89,7 @@ fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
     let output = as_floats(&slab);
     let body = move |isa: Isa, slab: &mut [f32]| {
         let level = Integers::of(isa);
-        let Some((_, (conv1, conv2))) = packed.iter().find(|(of, _)| *of == level) else { return };
+        let (conv1, conv2) = packed.of(level);
         let weights =
             DenseWeights { low: &low, high: &high, conv1, scale1: &scale1, offset1: &offset1, conv2, scale2: &scale2, offset2: &offset2 };
         dense_layer(level, &shape, &weights, None, codes_mut(slab), &mut scratch, 1);
@@ -104,15 +104,15 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
     let pack = |level| {
         let mut conv = vec![0; transition::conv_len(level, &shape)];
         assert!(transition::pack_conv(level, &shape, &mut conv, |o, i| weights[o * k + i]));
-        (level, conv)
+        conv
     };
-    let packed: Vec<(Integers, Vec<u8>)> = Integers::available().map(pack).collect();
+    let packed = Each::new(Integers::available(), pack);
     let (scale, offset) = (vec![64.0 / (4e4 * (k as f32).sqrt()); n], vec![128.0; n]);
     let (src, mut scratch) =
         (bytes(side * side * k), vec![0.0; Integers::available().map(|level| transition::scratch_len(level, &shape)).max().unwrap_or(0)]);
     let body = move |isa: Isa, dst: &mut [f32]| {
         let level = Integers::of(isa);
-        let Some((_, conv)) = packed.iter().find(|(of, _)| *of == level) else { return };
+        let conv = packed.of(level);
         let weights = TransitionWeights { low: &low, high: &high, conv, scale: &scale, offset: &offset };
         transition::transition(level, &shape, &weights, (&src, None), codes_mut(dst), &mut scratch, 1);
     };
@@ -126,16 +126,16 @@ fn first(&[channels, side]: &[usize; 2]) -> Workload {
     let pack = |level| {
         let mut conv = vec![0; weights_len(level, &shape)];
         assert!(pack_stem(level, &shape, &mut conv, 4096, |o, i| weights[o * shape.k() + i].into()));
-        (level, conv)
+        conv
     };
-    let packed: Vec<(Integers, Vec<i16>)> = Integers::available().map(pack).collect();
+    let packed = Each::new(Integers::available(), pack);
     let room = Integers::available().map(|level| stem::scratch_len(level, &shape)).max().unwrap_or(0);
     let (scale, offset) = (vec![1.0 / (4096.0 * 64.0 * (shape.k() as f32).sqrt()); 64], vec![0.1; 64]);
     let (inverse, zero) = (vec![64.0; 64], vec![0.5; 64]);
     let (image, mut scratch) = (activations(channels * side * side), vec![0.0; room]);
     let body = move |isa: Isa, dst: &mut [f32]| {
         let level = Integers::of(isa);
-        let Some((_, conv)) = packed.iter().find(|(of, _)| *of == level) else { return };
+        let conv = packed.of(level);
         let weights = StemWeights { unit: 4096.0, conv, scale: &scale, offset: &offset };
         let slab = Slab::Codes { slab: codes_mut(dst), scale: &inverse, offset: &zero };
         stem::stem(level, &shape, &weights, (&image, None), slab, &mut scratch, 1);

@@ -65,6 +65,19 @@ impl Workload {
     }
 }
 
+/// What every tier, or level of integers, of this machine makes of something.
+struct Each<K, T>(Vec<(K, T)>);
+
+impl<K: Copy + PartialEq, T> Each<K, T> {
+    fn new(kinds: impl Iterator<Item = K>, pack: impl Fn(K) -> T) -> Self {
+        Self(kinds.map(|kind| (kind, pack(kind))).collect())
+    }
+
+    fn of(&self, kind: K) -> &T {
+        self.0.iter().find(|(of, _)| *of == kind).map(|(_, packed)| packed).expect("a tier of this machine")
+    }
+}
+
 /// All workloads of a set.
 pub fn all(set: Set) -> Vec<Workload> {
     let mut all = fp32::all(set);

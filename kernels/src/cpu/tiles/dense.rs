@@ -350,28 +350,26 @@ impl<P: Precision> Worker<'_, P> {
     unsafe fn new_channels(&self, strip: Strip) {
         let (cut, shape) = (&self.cut, self.layer.shape);
         let mut tiles = Tiles::default();
-        for image in 0..strip.images {
-            match self.spans() {
-                // SAFETY (both arms): places of pixels in the strip.
-                None => {
+        // SAFETY: places of pixels in the strip.
+        unsafe {
+            for image in 0..strip.images {
+                let Some(spans) = self.spans() else {
                     let pixels = (strip.end - strip.first) * cut.line - 1;
                     for first in (0..pixels).step_by(ROWS) {
-                        unsafe { self.tile(&mut tiles, strip, (image, first), pixels) }
+                        self.tile(&mut tiles, strip, (image, first), pixels);
                     }
-                }
-                Some(spans) => {
-                    for y in strip.first..strip.end {
-                        let span = columns_of(spans[y / TILE], shape.width);
-                        let row = (y - strip.first) * cut.line;
-                        for x in span.columns().step_by(ROWS) {
-                            unsafe { self.tile(&mut tiles, strip, (image, row + x), row + span.end) }
-                        }
+                    continue;
+                };
+                for y in strip.first..strip.end {
+                    let span = columns_of(spans[y / TILE], shape.width);
+                    let row = (y - strip.first) * cut.line;
+                    for x in span.columns().step_by(ROWS) {
+                        self.tile(&mut tiles, strip, (image, row + x), row + span.end);
                     }
                 }
             }
+            self.flush(&mut tiles);
         }
-        // SAFETY: as above.
-        unsafe { self.flush(&mut tiles) }
     }
 
     /// One tile: sixteen pixels of a strip's image from `first` on, of which those before `end` and inside rows are wanted.
