@@ -163,7 +163,9 @@ impl EngineBuilder {
         self
     }
 
-    /// Arithmetic of the 2-D network.
+    /// Arithmetic of the 2-D network. Where the processor has AMX, bf16 and int8 use its tiles, which Linux lets a process have once it asked: building such
+    /// an engine asks (`ARCH_REQ_XCOMP_PERM`), from when on frames of signal handlers may take 8 KiB more, and `sigaltstack` refuses stacks too small for
+    /// that. [`Self::isa`] with another tier asks for nothing.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
@@ -191,8 +193,9 @@ impl EngineBuilder {
         self
     }
 
-    /// Forces an instruction set by name ("amx", "avx512-bf16", "avx512", "avx2", "neon", "portable"), for tests and comparisons; results do not depend on it,
-    /// except that in bf16 the first one rounds sums in a way of its own. An automatic device is then the processor.
+    /// Forces an instruction set by name ("amx", "avx512-bf16", "avx512", "avx2", "neon", "portable"), for tests and comparisons. In fp32 no
+    /// result depends on it; in int8 "amx" rounds the weights of the 3×3 in a way of its own, in bf16 the first two round sums so: force one of the others where
+    /// machines with and without AMX must agree to the bit. An automatic device is then the processor.
     #[must_use]
     pub fn isa(mut self, isa: Option<String>) -> Self {
         self.isa = isa;

@@ -1,7 +1,8 @@
 //! The processor, in fp32, bf16 or 8-bit integers: packed weights shared by all sessions, a planned arena per thread, kernels of the best tier, an own pool.
 //!
-//! Results are the same bits for every thread count, grouping of slices and run: each output is one chain in a fixed order. In fp32 and int8 they are the
-//! same for every tier as well; in bf16 the tier that multiplies pairs in one instruction has bits of its own.
+//! Results are the same bits for every thread count, grouping of slices and run: each output is one chain in a fixed order. In fp32 they are
+//! the same for every tier as well. In int8 AMX has bits of its own, since its 3×3 goes directly and all others' by Winograd where that pays; in bf16 the two
+//! tiers that multiply bf16 in one instruction have.
 
 mod air;
 mod arena;
