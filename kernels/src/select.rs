@@ -70,7 +70,7 @@ const INTEGERS: [(&str, [&str; 8]); 3] = [
             "direct, 6×2 arrays of 8",
         ],
     ),
-    ("stem int8", ["6×4 zmm", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8", "6×2 arrays of 8"]),
+    ("stem int8", ["16×32 tiles of bytes", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×2 arrays of 8", "6×2 arrays of 8"]),
 ];
 
 /// What `isa` and `level` run, family by family; better ones are refused because the machine lacks them or because this one was asked for.

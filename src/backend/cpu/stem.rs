@@ -40,7 +40,7 @@ impl StemPlaces {
 
     /// Whether values have numbers, so that their stem is one of integers.
     pub(super) fn reach(&self, values: &[f32]) -> bool {
-        fits(values, self.numbers.unit, self.numbers.largest)
+        fits(self.level, values, self.numbers.unit, self.numbers.largest)
     }
 }
 

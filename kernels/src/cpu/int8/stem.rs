@@ -61,10 +61,24 @@ pub enum Slab<'a> {
 }
 
 /// Whether every value is finite and |x| · unit at most `largest`.
-pub fn fits(values: &[f32], unit: f32, largest: i16) -> bool {
-    // Without their sign the bits of floats are ordered as the floats are, with infinity and NaN above.
-    let found = values.iter().fold(0, |found, x| found.max(x.to_bits() & !(1 << 31)));
+pub fn fits(level: Integers, values: &[f32], unit: f32, largest: i16) -> bool {
+    let mut found = 0;
+    level.run(Largest { values, found: &mut found });
     found <= (f32::from(largest) / unit).to_bits()
+}
+
+/// The largest value without its sign, as bits.
+struct Largest<'a> {
+    values: &'a [f32],
+    found: &'a mut u32,
+}
+
+impl IntKernel for Largest<'_> {
+    #[inline(always)]
+    fn run<V: IntLanes>(self) {
+        // Without their sign the bits of floats are ordered as the floats are, with infinity and NaN above.
+        *self.found = self.values.iter().fold(0, |found, x| found.max(x.to_bits() & !(1 << 31)));
+    }
 }
 
 /// Length of a sum with its padding.

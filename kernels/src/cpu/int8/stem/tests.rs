@@ -28,7 +28,7 @@ impl Case {
             _ => number(&mut numbers, 1 << 23) as f32 / (1 << 23) as f32 * bound,
         };
         let input: Vec<f32> = (0..channels * height * width).map(|_| value()).collect();
-        assert!(fits(&input, unit, 32_767));
+        assert!(fits(Integers::detect(), &input, unit, 32_767));
         let of = |f: &dyn Fn(f32) -> f32| (0..out_channels).map(|o| f(o as f32)).collect();
         // The first output is off, the second a padded one.
         let scale = of(&|o| if o == 1.0 { 0.0 } else { (1.0 + 0.1 * o) * 1e-9 });
@@ -140,11 +140,12 @@ fn tiers_change_no_bit() {
 /// The last value that fits does, in both directions, and nothing that is not finite does.
 #[test]
 fn what_does_not_fit_is_noticed() {
-    for (unit, largest) in [(4096.0, 8192), (1.0, 32_767), (0.125, 3)] {
+    let numbers = [(4096.0, 8192), (1.0, 32_767), (0.125, 3)];
+    for (level, (unit, largest)) in Integers::available().flat_map(|level| numbers.map(|numbers| (level, numbers))) {
         let bound = f32::from(largest) / unit;
-        assert!(fits(&[0.0, bound, -bound, -0.0, 1e-40], unit, largest) && fits(&[], unit, largest));
+        assert!(fits(level, &[0.0, bound, -bound, -0.0, 1e-40], unit, largest) && fits(level, &[], unit, largest));
         for x in [bound.next_up(), -bound.next_up(), f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN] {
-            assert!(!fits(&[0.0, x, 1.0], unit, largest), "{x}");
+            assert!(!fits(level, &[0.0, x, 1.0], unit, largest), "{} {x}", level.name());
         }
     }
 }
