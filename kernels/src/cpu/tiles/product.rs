@@ -5,7 +5,9 @@
 
 use super::{BLOCK, Finish, Precision, ROW_BYTES, ROWS, SUMS_ROW, TileKernel};
 use crate::cpu::layout::PANEL;
+use crate::cpu::part;
 use std::arch::asm;
+use std::ops::Range;
 
 /// Bytes of the sums of a product.
 pub(crate) const SUMS: usize = BLOCK * SUMS_ROW;
@@ -138,13 +140,17 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Panels two by two: the output that each pair starts with, where its weights lie, and whether there is a second one.
+    /// Pairs of panels.
     #[inline(always)]
-    fn pairs(self) -> impl Iterator<Item = (usize, [*const u8; 2], bool)> {
-        (0..self.panels).step_by(2).map(move |panel| {
-            let (first, two) = (self.data.wrapping_add(panel * self.panel_bytes), panel + 1 < self.panels);
-            (panel * PANEL, [first, if two { first.wrapping_add(self.panel_bytes) } else { first }], two)
-        })
+    fn pairs(self) -> usize {
+        self.panels.div_ceil(2)
+    }
+
+    /// The output that a pair starts with, where its weights lie, and whether there is a second panel.
+    #[inline(always)]
+    fn pair(self, pair: usize) -> (usize, [*const u8; 2], bool) {
+        let (first, two) = (self.data.wrapping_add(2 * pair * self.panel_bytes), 2 * pair + 1 < self.panels);
+        (2 * pair * PANEL, [first, if two { first.wrapping_add(self.panel_bytes) } else { first }], two)
     }
 }
 
@@ -171,7 +177,11 @@ unsafe fn finish_rows<F: Finish>(finish: F, sums: *const u8, (output, two): (usi
     unsafe { if two { finish.rows::<2>(sums, output, dst, places) } else { finish.rows::<1>(sums, output, dst, places) } }
 }
 
-/// Up to 32 packed pixels times a matrix, to their places. The pointers cover the pixels, the weights, the outputs and the places, and [`SUMS`] bytes.
+/// Steps of packed pixels that stay in the first cache beside sums and what comes of weights.
+const STEPS: usize = 12;
+
+/// Up to 32 packed pixels times a matrix, to their places. Longer pixels are taken a part at a time, for up to [`PAIRS`] pairs of panels before the next. The
+/// pointers cover the pixels, the weights, the outputs and the places, and [`PAIRS`] · [`SUMS`] bytes.
 pub(crate) struct Pointwise<'a, P: Precision, F: Finish<Number = P::Number>> {
     pub(crate) pixels: *const u8,
     pub(crate) rows: Rows,
@@ -188,30 +198,50 @@ pub(crate) struct Pointwise<'a, P: Precision, F: Finish<Number = P::Number>> {
 impl<P: Precision, F: Finish<Number = P::Number>> TileKernel for Pointwise<'_, P, F> {
     #[inline(always)]
     fn run(self) {
-        let Rows { stride, steps } = self.rows;
-        for (output, w, two) in self.weights.pairs() {
+        let parts = self.rows.steps.div_ceil(STEPS);
+        let at_once = if parts * self.blocks.len() == 1 { 1 } else { PAIRS };
+        for first in (0..self.weights.pairs()).step_by(at_once) {
+            let pairs = first..(first + at_once).min(self.weights.pairs());
+            for i in 0..self.blocks.len() * parts {
+                let steps = part(self.rows.steps, parts, i % parts);
+                let run = self.blocks[i / parts] + steps.start * ROW_BYTES;
+                // SAFETY: by the contract of the struct.
+                unsafe { self.multiply(pairs.clone(), i == 0, steps, &run) };
+            }
+            for (i, pair) in pairs.enumerate() {
+                let (output, _, two) = self.weights.pair(pair);
+                // SAFETY: as above.
+                unsafe { finish_rows(self.finish, self.sums.add(i * SUMS), (output, two), self.dst, self.places) };
+            }
+        }
+    }
+}
+
+impl<P: Precision, F: Finish<Number = P::Number>> Pointwise<'_, P, F> {
+    /// Some steps of all pixels, `run` bytes from them on, times pairs of panels, added to sums that begin here or go on.
+    #[inline(always)]
+    unsafe fn multiply(&self, pairs: Range<usize>, begins: bool, steps: Range<usize>, run: &usize) {
+        let stride = self.rows.stride;
+        for (i, pair) in pairs.enumerate() {
+            let (output, w, two) = self.weights.pair(pair);
             // SAFETY: by the contract of the struct.
             unsafe {
                 let mut operands = Operands {
                     a: [self.pixels, self.pixels.wrapping_add(ROWS * stride)],
                     a_stride: stride,
-                    runs: self.blocks.as_ptr(),
+                    runs: run,
                     run_count: 1,
-                    steps,
-                    w,
+                    steps: steps.len(),
+                    w: w.map(|w| w.wrapping_add(steps.start * ROWS * ROW_BYTES)),
                     start: starts(self.finish, output, two),
                     start_stride: 0,
                     start_second: 0,
-                    sums: self.sums,
+                    sums: self.sums.add(i * SUMS),
                 };
-                for (i, block) in self.blocks.iter().enumerate() {
-                    operands.runs = block;
-                    if i > 0 {
-                        operands.resume();
-                    }
-                    multiply::<P>(&operands, self.places.len() > ROWS, two);
+                if !begins {
+                    operands.resume();
                 }
-                finish_rows(self.finish, self.sums, (output, two), self.dst, self.places);
+                multiply::<P>(&operands, self.places.len() > ROWS, two);
             }
         }
     }
@@ -240,7 +270,8 @@ impl<P: Precision, F: Finish<Number = P::Number>> TileKernel for Window<'_, P, F
     #[inline(always)]
     fn run(self) {
         let Rows { stride, steps } = self.rows;
-        for (output, panels, two) in self.weights.pairs() {
+        for pair in 0..self.weights.pairs() {
+            let (output, panels, two) = self.weights.pair(pair);
             for (row, runs) in self.taps.chunks_exact(3).enumerate() {
                 let w = panels.map(|w| w.wrapping_add(row * 3 * steps * ROWS * ROW_BYTES));
                 for (i, pair) in self.tiles.chunks(2).enumerate() {

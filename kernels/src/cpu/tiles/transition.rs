@@ -2,7 +2,7 @@
 //! are numbers of the precision (bf16); codes are multiplied pixel by pixel instead, four products that are added up. The weights carry the factor 1/4,
 //! and an odd last row or column is dropped.
 
-use super::product::{Pointwise, Rows, SUMS, Weights};
+use super::product::{PAIRS, Pointwise, Rows, SUMS, Weights};
 use super::{BLOCK, Precision, TileKernel};
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
@@ -31,7 +31,7 @@ fn block_bytes<P: Precision>(shape: &TransitionShape) -> usize {
 
 /// Floats that one worker needs.
 pub(crate) fn scratch_len<P: Precision>(shape: &TransitionShape) -> usize {
-    (SUMS + P::CORNERS * block_bytes::<P>(shape)) / 4
+    (PAIRS * SUMS + P::CORNERS * block_bytes::<P>(shape)) / 4
 }
 
 /// Runs a transition whose lengths were checked on one image; `scratch` holds [`scratch_len`] floats for each worker.
@@ -98,7 +98,7 @@ impl<P: Precision> Worker<'_, P> {
         unsafe {
             let (upper, below) = (self.src.as_ptr().add((2 * y * shape.width + 2 * x) * shape.src_stride), shape.width * shape.src_stride);
             let src = [upper, upper.add(shape.src_stride), upper.add(below), upper.add(below + shape.src_stride)];
-            let dst = self.scratch.add(SUMS).cast::<P::Number>().add(place * stride);
+            let dst = self.scratch.add(PAIRS * SUMS).cast::<P::Number>().add(place * stride);
             P::pool(self.transition.norm, shape.in_channels, src, dst, BLOCK * stride);
         }
     }
@@ -110,7 +110,7 @@ impl<P: Precision> Worker<'_, P> {
         // SAFETY: the block is packed, and the places name pixels of the map.
         unsafe {
             super::call(Pointwise::<P, _> {
-                pixels: self.scratch.add(SUMS),
+                pixels: self.scratch.add(PAIRS * SUMS),
                 rows: Rows { stride: P::bytes(P::packed_stride(shape.in_channels)), steps: k / P::STEP },
                 blocks: &[0, 1, 2, 3].map(|corner| corner * block_bytes::<P>(shape))[..P::CORNERS],
                 weights: Weights { data: self.transition.conv, panel_bytes: P::panel_bytes(k), panels: shape.out_channels / PANEL },
