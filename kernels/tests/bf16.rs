@@ -97,7 +97,7 @@ fn products_are_within_bounds() {
 /// Odd maps, spans, one and three workers: within bounds of f64; only what spans name is written.
 #[test]
 fn transitions_are_within_bounds() {
-    for (height, width, k, n) in [(2, 2, 16, 16), (5, 7, 48, 32), (12, 9, 256, 128), (24, 3, 32, 48)] {
+    for (height, width, k, n) in [(2, 2, 16, 16), (5, 7, 48, 32), (12, 9, 256, 128), (24, 3, 32, 48), (5, 4, 848, 336)] {
         let mut r = Random::new((height * width + k) as u64);
         let shape = TransitionShape { height, width, in_channels: k, src_stride: k + 16, out_channels: n, dst_stride: n + 32 };
         let src = halves(&mut r, height * width * shape.src_stride);
@@ -286,6 +286,7 @@ fn shapes() -> Vec<DenseShape> {
         shape(1, 23, 71, 32, 64, 16),
         shape(2, 40, 67, 96, 128, 32),
         shape(1, 70, 9, 160, 112, 80),
+        shape(1, 6, 7, 848, 48, 16),
     ]
 }
 

@@ -218,7 +218,7 @@ mod tests {
     /// Equal to the definition over i64, code for code: odd maps, flips, spans, one and three workers, every level.
     #[test]
     fn codes_are_those_of_the_definition() {
-        for (height, width, k, n) in [(2, 2, 16, 16), (5, 7, 48, 32), (12, 9, 256, 128), (24, 3, 32, 48)] {
+        for (height, width, k, n) in [(2, 2, 16, 16), (5, 7, 48, 32), (12, 9, 256, 128), (24, 3, 32, 48), (5, 4, 848, 336)] {
             let mut numbers = Numbers((height * width + k) as u64);
             let shape = TransitionShape { height, width, in_channels: k, src_stride: k + 16, out_channels: n, dst_stride: n + 32 };
             let src: Vec<u8> = (0..height * width * shape.src_stride).map(|_| numbers.below(256) as u8).collect();
