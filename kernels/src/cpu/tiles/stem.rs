@@ -1,9 +1,10 @@
 //! The convolution of the integer stem in tiles: numbers and weights of 16 bits as two bytes each, of which the upper one has the sign, so that a product
 //! is four products of bytes, whose sums are put together in 32 bits: exact, since the whole sum fits those and what leaves them on the way wraps.
 //!
-//! Layouts: of the last eight input rows each column lies together, \[column\]\[channel\]\[row % 8\], once for either byte. A window is then the numbers of
-//! seven columns in one run, and the next output's starts two columns on. What the run holds of the eighth row has weights of 0; those depend on where
-//! among the eight a window's first row is, so that there are four sets of them, one for each phase: \[phase\]\[byte\]\[16 outputs\], packed as codes are.
+//! Layouts: of the last eight input rows each column lies together, \[channel\]\[column\]\[row % 8\], once for either byte. A window is then the numbers of
+//! seven columns of each channel, a step of 64 bytes with those of an eighth, and the next output's starts two columns on. What it holds of the eighth row and
+//! column has weights of 0; those depend on where among the eight a window's first row is, so that there are four sets of them, one for each phase:
+//! \[phase\]\[byte\]\[16 outputs\], packed as codes are.
 //! Work: two input rows come in for a row of outputs. Per 16 × 32 outputs and 64 numbers, eight products for nine loads.
 
 use super::{ROW_BYTES, ROWS, TileKernel};
@@ -23,19 +24,19 @@ const BORDER: usize = WINDOW / 2;
 const TILE_BYTES: usize = ROWS * ROW_BYTES;
 const SUMS: usize = 6 * TILE_BYTES;
 
-/// Bytes of a column.
-fn column(shape: &StemShape) -> usize {
-    shape.channels * LINES
+/// Bytes of a channel in either byte of the input rows: with what the last tile reads beyond them.
+fn channel_len(shape: &StemShape) -> usize {
+    ((shape.width + 2 * (BORDER + ROWS)) * LINES + ROW_BYTES).next_multiple_of(64)
 }
 
-/// Steps of a window.
-fn steps(shape: &StemShape) -> usize {
-    (WINDOW * column(shape)).div_ceil(ROW_BYTES)
-}
-
-/// Bytes of either byte of the input rows: with what the last tile reads beyond them.
+/// Bytes of either byte of the input rows.
 fn lines_len(shape: &StemShape) -> usize {
-    ((shape.width + 2 * (BORDER + ROWS)) * column(shape) + steps(shape) * ROW_BYTES).next_multiple_of(64)
+    shape.channels * channel_len(shape)
+}
+
+/// Bytes of the weights of a panel.
+fn panel_bytes(shape: &StemShape) -> usize {
+    shape.channels * TILE_BYTES
 }
 
 /// Bytes that a worker needs beside its rows of sums.
@@ -45,7 +46,7 @@ pub(crate) fn scratch_len(shape: &StemShape) -> usize {
 
 /// Bytes of the packed weights.
 pub(crate) fn weights_len(shape: &StemShape) -> usize {
-    PHASES * 2 * shape.out_channels / PANEL * steps(shape) * TILE_BYTES
+    PHASES * 2 * shape.out_channels / PANEL * panel_bytes(shape)
 }
 
 /// Packs weights given by `weight(output, 49 · channel + 7 · row + column)`.
@@ -55,13 +56,13 @@ pub(crate) fn weights_len(shape: &StemShape) -> usize {
 pub(crate) fn pack(shape: &StemShape, dst: &mut [u8], weight: impl Fn(usize, usize) -> i16) {
     assert_eq!(dst.len(), weights_len(shape));
     dst.fill(0);
-    let plane = shape.out_channels / PANEL * steps(shape) * TILE_BYTES;
+    let plane = shape.out_channels / PANEL * panel_bytes(shape);
     for (o, i) in (0..shape.out_channels).flat_map(|o| (0..shape.k()).map(move |i| (o, i))) {
         let (c, row, x) = (i / (WINDOW * WINDOW), i / WINDOW % WINDOW, i % WINDOW);
         let [low, high] = weight(o, i).to_le_bytes();
         for phase in 0..PHASES {
-            let k = x * column(shape) + c * LINES + (first_line(phase) + row) % LINES;
-            let at = 2 * phase * plane + o / PANEL * steps(shape) * TILE_BYTES + k / 4 * ROW_BYTES + o % PANEL * 4 + k % 4;
+            let k = c * ROW_BYTES + x * LINES + (first_line(phase) + row) % LINES;
+            let at = 2 * phase * plane + o / PANEL * panel_bytes(shape) + k / 4 * ROW_BYTES + o % PANEL * 4 + k % 4;
             (dst[at], dst[at + plane]) = (high, low);
         }
     }
@@ -131,20 +132,17 @@ impl TileKernel for Load<'_> {
     fn run(self) {
         let shape = self.lines.shape;
         let line = self.y.rem_euclid(LINES as isize) as usize;
-        for c in 0..shape.channels {
-            for x in (0..shape.width).step_by(16) {
-                let count = (shape.width - x).min(16);
-                // SAFETY: the columns lie in the image, and their bytes in the scratch.
-                unsafe {
-                    let (first, second) = (self.numbers(c, self.y, x, count), self.numbers(c, self.y + 1, x, count));
-                    let [high, low] = pairs(first, second);
-                    let at = (x + BORDER) * column(shape) + c * LINES + line;
-                    let (upper, lower) = (self.lines.bytes(false).add(at), self.lines.bytes(true).add(at));
-                    for i in 0..count {
-                        upper.add(i * column(shape)).cast::<u16>().write_unaligned(high[i]);
-                        lower.add(i * column(shape)).cast::<u16>().write_unaligned(low[i]);
-                    }
-                }
+        for (c, x) in (0..shape.channels).flat_map(|c| (0..shape.width).step_by(16).map(move |x| (c, x))) {
+            let count = (shape.width - x).min(16);
+            // SAFETY: the columns lie in the image, and their bytes in the scratch, which has room for sixteen columns behind it: those get zeros.
+            unsafe {
+                let (first, second) = (self.numbers(c, self.y, x, count), self.numbers(c, self.y + 1, x, count));
+                let at = c * channel_len(shape) + (x + BORDER) * LINES;
+                let byte = _mm512_set1_epi32(0xFF);
+                let high = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32::<8>(first), byte), _mm512_andnot_si512(byte, second));
+                let low = _mm512_or_si512(_mm512_and_si512(first, byte), _mm512_slli_epi32::<8>(second));
+                store_pairs(high, line, self.lines.bytes(false).add(at));
+                store_pairs(low, line, self.lines.bytes(true).add(at));
             }
         }
     }
@@ -168,19 +166,18 @@ impl Load<'_> {
     }
 }
 
-/// The upper and the lower bytes of two rows of numbers, side by side.
+/// Pairs of bytes of two rows, the lower half of each number, to rows `line` and the next of sixteen columns.
 #[inline(always)]
 #[allow(clippy::undocumented_unsafe_blocks)]
-unsafe fn pairs(first: __m512i, second: __m512i) -> [[u16; 16]; 2] {
+unsafe fn store_pairs(pairs: __m512i, line: usize, dst: *mut u8) {
     unsafe {
-        let byte = _mm512_set1_epi32(0xFF);
-        let high = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32::<8>(first), byte), _mm512_andnot_si512(byte, second));
-        let low = _mm512_or_si512(_mm512_and_si512(first, byte), _mm512_slli_epi32::<8>(second));
-        // The upper half of each is cut off.
-        [
-            core::mem::transmute::<__m256i, [u16; 16]>(_mm512_cvtepi32_epi16(high)),
-            core::mem::transmute::<__m256i, [u16; 16]>(_mm512_cvtepi32_epi16(low)),
-        ]
+        let (words, place) = (_mm512_cvtepi32_epi16(pairs), _mm_cvtsi64_si128(8 * line as i64));
+        // A column is four words.
+        let mask = 0x1111_1111 << (line / 2);
+        let columns = _mm512_sll_epi64(_mm512_cvtepu16_epi64(_mm256_castsi256_si128(words)), place);
+        _mm512_mask_storeu_epi16(dst.cast(), mask, columns);
+        let columns = _mm512_sll_epi64(_mm512_cvtepu16_epi64(_mm256_extracti128_si256::<1>(words)), place);
+        _mm512_mask_storeu_epi16(dst.add(8 * LINES).cast(), mask, columns);
     }
 }
 
@@ -202,13 +199,15 @@ struct Operands {
     w: [[*const u8; 2]; 2],
     /// Six tiles.
     sums: *mut u8,
+    /// Bytes from a step of rows to the next.
+    step: usize,
 }
 
 impl TileKernel for Convolve<'_> {
     #[inline(always)]
     fn run(self) {
         let (lines, shape) = (self.lines, self.lines.shape);
-        let panel_bytes = steps(shape) * TILE_BYTES;
+        let panel_bytes = panel_bytes(shape);
         let plane = shape.out_channels / PANEL * panel_bytes;
         for x in self.columns.columns().step_by(ROWS) {
             let count = (self.columns.end - x).min(ROWS);
@@ -219,13 +218,14 @@ impl TileKernel for Convolve<'_> {
                 unsafe {
                     let w = lines.weights.as_ptr().add(2 * (self.row % PHASES) * plane + panel * panel_bytes);
                     let second = w.add(if two { panel_bytes } else { 0 });
-                    let at = 2 * x * column(shape);
+                    let at = 2 * x * LINES;
                     let operands = Operands {
                         a: [lines.bytes(false).add(at), lines.bytes(true).add(at)],
-                        stride: 2 * column(shape),
-                        steps: steps(shape),
+                        stride: 2 * LINES,
+                        steps: shape.channels,
                         w: [[w, w.add(plane)], [second, second.add(plane)]],
                         sums: lines.scratch,
+                        step: channel_len(shape),
                     };
                     multiply(&operands);
                     for i in 0..count {
@@ -280,8 +280,8 @@ unsafe fn multiply(operands: &Operands) {
             "tdpbuud tmm2, tmm6, tmm7",
             "tileloadd tmm7, [{w10} + {row}*1]",
             "tdpbusd tmm4, tmm6, tmm7",
-            "add {a0}, 64",
-            "add {a1}, 64",
+            "add {a0}, [{o} + 72]",
+            "add {a1}, [{o} + 72]",
             "add {w00}, 1024",
             "add {w01}, 1024",
             "add {w10}, 1024",
