@@ -280,6 +280,7 @@ pub(crate) fn wanted_columns(tiles: &[Span], width: usize, y: usize) -> Span {
 }
 
 /// Columns of wanted tiles.
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn columns_of(tiles: Span, width: usize) -> Span {
     Span { start: tiles.start * TILE, end: (tiles.end * TILE).min(width) }
 }

@@ -90,6 +90,8 @@ pub fn scratch_len(isa: Isa, shape: &DenseShape, workers: usize) -> usize {
     if let Isa::Amx(_) = isa {
         return tiles::dense::scratch_len::<tiles::Half>(shape, workers);
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = isa;
     Parts::of(shape, &Grid::new(shape, unaliased(shape.mid), workers)).total
 }
 

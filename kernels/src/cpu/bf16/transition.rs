@@ -58,6 +58,8 @@ pub fn scratch_len(isa: Isa, shape: &TransitionShape) -> usize {
     if let Isa::Amx(_) = isa {
         return tiles::transition::scratch_len::<tiles::Half>(shape);
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = isa;
     block_pixels(shape) * unaliased(shape.in_channels) / 2
 }
 

@@ -184,12 +184,14 @@ pub(crate) fn as_bytes(words: &[i16], dst: &mut [u8]) {
 }
 
 /// The bytes of numbers of 16 bits.
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn bytes(words: &[i16]) -> &[u8] {
     // SAFETY: as above.
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), 2 * words.len()) }
 }
 
 /// The bytes of numbers of 16 bits, to be written.
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn bytes_mut(words: &mut [i16]) -> &mut [u8] {
     // SAFETY: as above, and borrowed exclusively.
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 2 * words.len()) }

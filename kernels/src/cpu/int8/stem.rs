@@ -10,7 +10,9 @@
 use super::IntKernel;
 use super::gemm::{IntGemm, Out, Requantise, Rows};
 use super::lanes::IntLanes;
-use super::layout::{Pairs, bytes, bytes_mut, floats_of_words, matrix_len, pack_matrix_of, panel_len};
+use super::layout::{Pairs, floats_of_words, matrix_len, pack_matrix_of, panel_len};
+#[cfg(target_arch = "x86_64")]
+use super::layout::{bytes, bytes_mut};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::bf16::HalfKernel;
 use crate::cpu::bf16::lanes::HalfLanes;
@@ -92,6 +94,8 @@ pub fn weights_len(level: Integers, shape: &StemShape) -> usize {
     if let Integers::Amx(_) = level {
         return tiles::stem::weights_len(shape) / 2;
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = level;
     matrix_len(k(shape), shape.out_channels)
 }
 
@@ -108,6 +112,8 @@ pub fn pack_stem(level: Integers, shape: &StemShape, dst: &mut [i16], largest: i
         let sum = |o| (0..shape.k()).map(|i| i64::from(weight(o, i)).abs()).sum::<i64>();
         return (0..shape.out_channels).all(|o| sum(o) * i64::from(largest) <= i32::MAX.into());
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = level;
     let tap = |o, i| if i % RUN < WINDOW { weight(o, i / RUN * WINDOW + i % RUN) } else { 0 };
     pack_matrix_of::<Pairs>(dst, k(shape), shape.out_channels, largest.into(), tap)
 }
@@ -127,6 +133,8 @@ fn rows_len(level: Integers, shape: &StemShape) -> usize {
     if let Integers::Amx(_) = level {
         return tiles::stem::scratch_len(shape) / 4;
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = level;
     floats_of_words(input_len(shape))
 }
 

@@ -76,6 +76,8 @@ pub fn scratch_len(level: Integers, shape: &TransitionShape) -> usize {
     if let Integers::Amx(_) = level {
         return tiles::transition::scratch_len::<tiles::Code>(shape);
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = level;
     block_pixels(shape) * unaliased(shape.in_channels) / 2
 }
 
