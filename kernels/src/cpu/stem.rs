@@ -118,6 +118,20 @@ pub fn stem(
     });
 }
 
+/// The largest value without its sign, as bits, in whose order infinity and NaN are above all others.
+pub(crate) struct Largest<'a> {
+    pub(crate) values: &'a [f32],
+}
+
+impl Kernel for Largest<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<V: F32Lanes>(self) -> u32 {
+        self.values.iter().fold(0, |found, x| found.max(x.to_bits() & !(1 << 31)))
+    }
+}
+
 /// The pooled rows of one thread.
 struct Worker<'a> {
     shape: &'a StemShape,

@@ -57,7 +57,8 @@ impl Into<'_> {
     fn norm(&mut self, norm: &Norm, eps: f64, channels: Channels, scale: &Range<usize>, shift: &Range<usize>) {
         let (exact, _) = norm.scale_shift(eps);
         for p in 0..scale.len() {
-            let Some(c) = channels.logical(p) else { continue };
+            // A tier may pack more places than the norm has channels, where later layers have theirs.
+            let Some(c) = channels.logical(p).filter(|c| *c < exact.len()) else { continue };
             let rounded = flush(finite(exact[c]));
             self.at(scale)[p] = rounded;
             self.at(shift)[p] = flush(finite(f64::from(norm.bias[c]) - f64::from(norm.running_mean[c]) * f64::from(rounded)));
@@ -101,11 +102,15 @@ fn pack_stage(
     let ranges = quantisation.map(|q| &q.blocks[stage.block]);
     let mut into = Into { start: stage.packed.start, floats };
     match (&stage.op, step) {
-        (Op::Stem { shape, weights: to, bias, codes, integers }, Step::Stem { out_channels, .. }) => {
+        (Op::Stem { shape, weights: to, bias, codes, integers, split }, Step::Stem { out_channels, .. }) => {
             let (scale, shift) = weights.norm0.scale_shift(eps);
             let k = shape.k();
-            pack_matrix(into.at(to), k, *out_channels, |o, i| finite(f64::from(weights.conv0[o * k + i]) * scale[o]));
+            let weight = |o: usize, i: usize| finite(f64::from(weights.conv0[o * k + i]) * scale[o]);
+            pack_matrix(into.at(to), k, *out_channels, weight);
             into.bias(bias, shift.into_iter().map(finite));
+            if let Some(split) = split {
+                split.pack(&mut into, shape, |o, i| if o < *out_channels { weight(o, i) } else { 0.0 });
+            }
             if let (Some(to), Some(ranges)) = (codes, ranges) {
                 let channels = Channels { base: *out_channels, growth: 1 };
                 int8::pack_encoder(&mut into, to, channels, &ranges.channels[..*out_channels]);

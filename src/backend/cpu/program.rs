@@ -1,6 +1,6 @@
 //! A network as the CPU runs it: each step with its padded shape, its place in the packed weights and its buffers.
 
-use super::stem::StemPlaces;
+use super::stem::{SplitPlaces, StemPlaces};
 use super::{bf16, int8};
 use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
@@ -28,8 +28,10 @@ pub(super) enum Op {
         bias: Range<usize>,
         /// To the codes of block 1, where slabs hold codes.
         codes: Option<int8::Factors>,
-        /// The stems of integers in the order in which they are tried; none where the stem is one of floats alone.
+        /// The stems of integers in the order in which they are tried; for slabs of codes.
         integers: Vec<StemPlaces>,
+        /// The stem of floats split into bf16, for slabs of those where the tier has it.
+        split: Option<SplitPlaces>,
     },
     Dense {
         shape: DenseShape,
@@ -140,15 +142,6 @@ impl Element {
         }
     }
 
-    /// What multiplies the integers of the stem, where it has them: for bf16 only tiles are quicker with them than floats are.
-    fn stem(self) -> Option<Integers> {
-        match self {
-            Self::Codes(level) => Some(level),
-            Self::Bf16(Isa::Amx(token)) => Some(Integers::Amx(token)),
-            _ => None,
-        }
-    }
-
     /// How many take the room of a float.
     pub(super) fn per_float(self) -> usize {
         match self {
@@ -206,8 +199,12 @@ impl Program {
                 Element::Bf16(isa) => bf16::stage(isa, step, (&blocks, &slabs), &mut places, &mut heads),
                 Element::Codes(level) => int8::stage(level, step, (&blocks, &slabs), &mut places, &mut heads),
             };
-            if let (Op::Stem { shape, integers, .. }, Some(level)) = (&mut op, element.stem()) {
-                *integers = StemPlaces::take(level, shape, network, &mut places);
+            if let Op::Stem { shape, integers, split, .. } = &mut op {
+                match element {
+                    Element::Codes(level) => *integers = StemPlaces::take(level, shape, network, &mut places),
+                    Element::Bf16(isa) => *split = SplitPlaces::take(isa, shape, &mut places),
+                    Element::F32 => {}
+                }
             }
             stages.push(Stage { name, block, op, packed: start..places.0 });
         }
@@ -222,11 +219,12 @@ impl Program {
 impl Program {
     /// Whether a slice of such values has the first of the stems.
     pub(super) fn reach(&self, values: &[f32]) -> bool {
-        let stems = self.stages.iter().filter_map(|stage| match &stage.op {
-            Op::Stem { integers, .. } => integers.first(),
-            _ => None,
-        });
-        stems.into_iter().all(|stem| stem.reach(values))
+        self.stages.iter().all(|stage| match &stage.op {
+            Op::Stem { integers, split, .. } => {
+                integers.first().is_none_or(|stem| stem.reach(values)) && split.as_ref().is_none_or(|stem| stem.reach(values))
+            }
+            _ => true,
+        })
     }
 }
 
@@ -288,7 +286,11 @@ pub(super) fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &m
                 slab_stride: slabs[0].stride,
             };
             let weights = places.take(matrix_len(shape.k(), shape.out_channels));
-            ("stem".into(), 0, Op::Stem { shape, weights, bias: places.take(shape.out_channels), codes: None, integers: Vec::new() })
+            (
+                "stem".into(),
+                0,
+                Op::Stem { shape, weights, bias: places.take(shape.out_channels), codes: None, integers: Vec::new(), split: None },
+            )
         }
         Step::DenseLayer { block, layer, .. } => {
             let (index, shape, channels) = (block - 1, dense_shape(step, blocks, slabs), blocks[block - 1]);

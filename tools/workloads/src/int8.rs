@@ -137,7 +137,7 @@ fn first(&[channels, side]: &[usize; 2]) -> Workload {
         let level = Integers::of(isa);
         let conv = packed.of(level);
         let weights = StemWeights { unit: 4096.0, conv, scale: &scale, offset: &offset };
-        let slab = Slab::Codes { slab: codes_mut(dst), scale: &inverse, offset: &zero };
+        let slab = Slab { codes: codes_mut(dst), scale: &inverse, offset: &zero };
         stem::stem(level, &shape, &weights, (&image, None), slab, &mut scratch, 1);
     };
     let (rows, columns) = shape.output();

@@ -12,6 +12,7 @@ pub(crate) mod lanes;
 pub mod layout;
 pub mod numbers;
 pub(crate) mod prologue;
+pub mod stem;
 pub mod transition;
 pub(crate) mod winograd;
 

@@ -1,5 +1,5 @@
 //! The stem in integers of 16 bits: conv 7×7/2 pad 3, norm0 (folded), ReLU, maxpool 3×3/2 pad 1, planar floats to the first channels of block 1's
-//! slab, as codes or as bf16.
+//! slab as codes.
 //!
 //! An input is `round(x · unit)` in 16 bits, a weight a number of 16 bits, their sums exact in 32 bits; an output is `max(0, fma(sum, scale, offset))` in f32,
 //! pooled. A scale is not negative and a fused multiply-add rounds monotonically, so the pool may go first, over sums, and gives the same bits.
@@ -14,8 +14,6 @@ use super::layout::{Pairs, floats_of_words, matrix_len, pack_matrix_of, panel_le
 #[cfg(target_arch = "x86_64")]
 use super::layout::{bytes, bytes_mut};
 use crate::cpu::ahead::Ahead;
-use crate::cpu::bf16::HalfKernel;
-use crate::cpu::bf16::lanes::HalfLanes;
 use crate::cpu::gemm::Batch;
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::PANEL;
@@ -27,7 +25,6 @@ use crate::cpu::tiles;
 use crate::integers::Integers;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Amx;
-use crate::isa::Isa;
 use crate::parallel::{self, SharedMut};
 use std::ops::Range;
 
@@ -47,19 +44,14 @@ pub struct StemWeights<'a> {
     pub offset: &'a [f32],
 }
 
-/// Where pooled pixels go; [`StemShape::slab_stride`] counts its numbers.
-pub enum Slab<'a> {
-    /// The nearest codes of `scale[c] · y + offset[c]`, saturated.
-    Codes {
-        /// Codes.
-        slab: &'a mut [u8],
-        /// Per channel.
-        scale: &'a [f32],
-        /// Per channel.
-        offset: &'a [f32],
-    },
-    /// The nearest bf16, by the tier's instruction for that.
-    Halves(Isa, &'a mut [u16]),
+/// Where pooled pixels go, as the nearest codes of `scale[c] · y + offset[c]`, saturated; [`StemShape::slab_stride`] counts codes.
+pub struct Slab<'a> {
+    /// Codes.
+    pub codes: &'a mut [u8],
+    /// Per channel.
+    pub scale: &'a [f32],
+    /// Per channel.
+    pub offset: &'a [f32],
 }
 
 /// Whether every value is finite and |x| · unit at most `largest`.
@@ -163,28 +155,17 @@ pub fn stem(
     assert!(input.len() >= shape.channels * shape.height * shape.width && shape.height > 0 && shape.width > 0);
     assert!(weights.conv.len() >= weights_len(level, shape) && weights.scale.len() >= n && weights.offset.len() >= n);
     assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
-    let (len, to) = match slab {
-        Slab::Codes { slab, scale, offset } => {
-            assert!(scale.len() >= n && offset.len() >= n);
-            (slab.len(), To::Codes(SharedMut::new(slab), scale, offset))
-        }
-        Slab::Halves(isa, slab) => (slab.len(), To::Halves(isa, SharedMut::new(slab))),
-    };
-    assert!(len >= rows * columns * shape.slab_stride);
+    let Slab { codes, scale, offset } = slab;
+    assert!(scale.len() >= n && offset.len() >= n && codes.len() >= rows * columns * shape.slab_stride);
+    let requantise = (scale, offset);
+    let slab = SharedMut::new(codes);
     let len = scratch_len(level, shape);
     assert!(scratch.len() >= len * workers);
     parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
         let (words, ring) = scratch.split_at_mut(rows_len(level, shape));
         let (words, ring) = (words.as_mut_ptr().cast(), ring.as_mut_ptr());
-        Worker { level, shape, weights, input, spans, to, words, ring }.run(part(rows, workers, worker));
+        Worker { level, shape, weights, input, spans, slab, requantise, words, ring }.run(part(rows, workers, worker));
     });
-}
-
-/// [`Slab`] as workers share it.
-#[derive(Clone, Copy)]
-enum To<'a> {
-    Codes(SharedMut<'a, u8>, &'a [f32], &'a [f32]),
-    Halves(Isa, SharedMut<'a, u16>),
 }
 
 /// One thread's work, row by row: each row is a kernel of its own.
@@ -194,7 +175,9 @@ struct Worker<'a> {
     weights: &'a StemWeights<'a>,
     input: &'a [f32],
     spans: Option<&'a [Span]>,
-    to: To<'a>,
+    slab: SharedMut<'a, u8>,
+    /// Scale and offset of the codes.
+    requantise: (&'a [f32], &'a [f32]),
     words: *mut i16,
     ring: *mut f32,
 }
@@ -229,24 +212,8 @@ impl Worker<'_> {
     fn run_in_tiles(&self, token: Amx, rows: Range<usize>) {
         let Self { shape, weights: StemWeights { unit, conv, .. }, input, .. } = *self;
         let lines = tiles::stem::Lines { token, shape, unit: *unit, input, weights: bytes(conv), scratch: self.words.cast() };
-        let mut next = (2 * rows.start).saturating_sub(1);
-        let mut loaded = 2 * next as isize - 4;
-        // SAFETY: `scratch_len` laid out the rows; the sums go to their columns of a ring row.
-        unsafe {
-            lines.clear();
-            for row in rows {
-                while next < (2 * row + 2).min(shape.conv().0) {
-                    while loaded <= 2 * next as isize + 3 {
-                        lines.load(loaded);
-                        loaded += 2;
-                    }
-                    let columns = shape.convolved(self.spans, next);
-                    lines.convolve(next, columns, self.ring.add((next % 3 * shape.conv().1 + columns.start) * shape.out_channels));
-                    next += 1;
-                }
-                self.pool(row);
-            }
-        }
+        // SAFETY: `scratch_len` laid out the rows and the ring.
+        unsafe { tiles::stem::pooled_rows(&lines, shape, self.spans, rows, self.ring, |row| self.pool(row)) };
     }
 
     /// Input row `y` of every channel as numbers between its zero borders; rows outside the image are zero.
@@ -302,22 +269,13 @@ impl Worker<'_> {
     fn pool(&self, row: usize) {
         let (shape, weights) = (self.shape, self.weights);
         let first = row * shape.output().1 * shape.slab_stride;
-        let last = shape.conv().0 - 1;
-        // A row or column outside the map is one of those inside once more, which changes no maximum.
-        let rows = [(2 * row).saturating_sub(1), 2 * row, (2 * row + 1).min(last)];
-        // SAFETY: the ring has these rows.
-        let rows = rows.map(|y| unsafe { self.ring.add(y % 3 * shape.conv().1 * shape.out_channels) }.cast_const());
-        let window = Window { shape, weights, rows, columns: shape.pooled(self.spans, row) };
+        // SAFETY: the ring has three rows.
+        let rows = unsafe { window_rows(shape, row, self.ring) };
+        let window = Window { shape, scale: weights.scale, offset: weights.offset, rows, columns: shape.pooled(self.spans, row) };
+        let (scale, offset) = self.requantise;
+        let requantise = Requantise { scale: scale.as_ptr(), offset: offset.as_ptr() };
         // SAFETY: the row lies in the slab, whose length `stem` checked, and is this worker's.
-        unsafe {
-            match self.to {
-                To::Codes(slab, scale, offset) => {
-                    let requantise = Requantise { scale: scale.as_ptr(), offset: offset.as_ptr() };
-                    self.level.run(PoolCodes { window, requantise, dst: slab.at(first) });
-                }
-                To::Halves(isa, slab) => isa.run_halves(PoolHalves { window, dst: slab.at(first) }),
-            }
-        }
+        unsafe { self.level.run(PoolCodes { window, requantise, dst: self.slab.at(first) }) };
     }
 }
 
@@ -347,19 +305,33 @@ impl IntKernel for Load<'_> {
     }
 }
 
+/// The three rows of a ring that pooled row `row` reads.
+///
+/// # Safety
+/// The ring has three rows of sums.
+pub(crate) unsafe fn window_rows(shape: &StemShape, row: usize, ring: *const f32) -> [*const f32; 3] {
+    let last = shape.conv().0 - 1;
+    // A row outside the map is one of those inside once more, which changes no maximum.
+    let rows = [(2 * row).saturating_sub(1), 2 * row, (2 * row + 1).min(last)];
+    // SAFETY: as promised.
+    rows.map(|y| unsafe { ring.add(y % 3 * shape.conv().1 * shape.out_channels) })
+}
+
 /// The pooled pixels of a row.
-struct Window<'a> {
-    shape: &'a StemShape,
-    weights: &'a StemWeights<'a>,
+pub(crate) struct Window<'a> {
+    pub(crate) shape: &'a StemShape,
+    /// From sums to floats; scales are not negative.
+    pub(crate) scale: &'a [f32],
+    pub(crate) offset: &'a [f32],
     /// The three rows of sums.
-    rows: [*const f32; 3],
-    columns: Span,
+    pub(crate) rows: [*const f32; 3],
+    pub(crate) columns: Span,
 }
 
 impl Window<'_> {
     /// Channels from `c` on of pixel `x` after norm and ReLU.
     #[inline(always)]
-    unsafe fn value<F: F32Lanes>(&self, x: usize, c: usize) -> F {
+    pub(crate) unsafe fn value<F: F32Lanes>(&self, x: usize, c: usize) -> F {
         let last = self.shape.conv().1 - 1;
         let columns = [(2 * x).saturating_sub(1), 2 * x, (2 * x + 1).min(last)];
         // SAFETY: these columns are in the rows, and the channels exist.
@@ -370,7 +342,7 @@ impl Window<'_> {
                     best = best.max(F::load(row.add(column * self.shape.out_channels + c)));
                 }
             }
-            best.mul_add(F::load(self.weights.scale.as_ptr().add(c)), F::load(self.weights.offset.as_ptr().add(c))).max(F::zero())
+            best.mul_add(F::load(self.scale.as_ptr().add(c)), F::load(self.offset.as_ptr().add(c))).max(F::zero())
         }
     }
 }
@@ -390,25 +362,6 @@ impl IntKernel for PoolCodes<'_> {
             for c in (0..shape.out_channels).step_by(V::LANES) {
                 // SAFETY: the pixel lies in the row.
                 unsafe { V::store_codes(self.requantise.apply(self.window.value(x, c), c), self.dst.add(x * shape.slab_stride + c)) };
-            }
-        }
-    }
-}
-
-/// A pooled row as bf16.
-struct PoolHalves<'a> {
-    window: Window<'a>,
-    dst: *mut u16,
-}
-
-impl HalfKernel for PoolHalves<'_> {
-    #[inline(always)]
-    fn run<V: HalfLanes>(self) {
-        let shape = self.window.shape;
-        for x in self.window.columns.columns() {
-            for c in (0..shape.out_channels).step_by(V::Floats::LANES) {
-                // SAFETY: the pixel lies in the row.
-                unsafe { V::narrow(self.window.value(x, c), self.dst.add(x * shape.slab_stride + c)) };
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::cpu::strips::{columns_of, wanted_columns};
 use crate::cpu::winograd::TILE;
 use crate::isa::Amx;
 use crate::parallel::{self, SharedMut};
+use std::marker::PhantomData;
 
 /// Bytes of a strip of the mid map, about: with the weights of the 3×3 it stays in the second cache.
 const STRIP_BYTES: usize = 256 * 1024;
@@ -402,17 +403,20 @@ impl<P: Precision> Worker<'_, P> {
         let (cut, shape, layer) = (&self.cut, self.layer.shape, self.layer);
         let k = P::padded(shape.mid);
         let stride = P::bytes(cut.mid_stride);
+        let taps: [usize; 9] = std::array::from_fn(|t| (t / 3 * cut.line + t % 3) * stride);
         // SAFETY: rows of the strip and their borders; the pixels of the places are this strip's.
         unsafe {
             super::call(Window::<P, _> {
                 tiles: &tiles.starts[..tiles.filled],
                 rows: Rows { stride, steps: k / P::STEP },
-                taps: std::array::from_fn(|t| (t / 3 * cut.line + t % 3) * stride),
+                taps: &taps,
+                taps_at_once: 3,
                 weights: Weights { data: layer.conv2, panel_bytes: P::panel_bytes(9 * k), panels: shape.growth / PANEL },
                 finish: layer.new,
                 dst: self.slab.at(0),
                 places: &tiles.places[..tiles.filled * ROWS],
                 sums: self.scratch,
+                precision: PhantomData,
             });
         }
         tiles.filled = 0;
@@ -424,11 +428,11 @@ struct Tiles<P> {
     starts: [*const u8; 2 * PAIRS],
     places: [usize; 2 * PAIRS * ROWS],
     filled: usize,
-    precision: std::marker::PhantomData<P>,
+    precision: PhantomData<P>,
 }
 
 impl<P> Default for Tiles<P> {
     fn default() -> Self {
-        Self { starts: [std::ptr::null(); 2 * PAIRS], places: [NOWHERE; 2 * PAIRS * ROWS], filled: 0, precision: std::marker::PhantomData }
+        Self { starts: [std::ptr::null(); 2 * PAIRS], places: [NOWHERE; 2 * PAIRS * ROWS], filled: 0, precision: PhantomData }
     }
 }

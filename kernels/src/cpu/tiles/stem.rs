@@ -14,12 +14,13 @@ use crate::cpu::stem::{StemShape, WINDOW};
 use crate::isa::Amx;
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Input rows that lie together, and sets of weights.
-const LINES: usize = 8;
-const PHASES: usize = LINES / 2;
+pub(super) const LINES: usize = 8;
+pub(super) const PHASES: usize = LINES / 2;
 /// Columns of zeros before the image, as many as the window reaches.
-const BORDER: usize = WINDOW / 2;
+pub(super) const BORDER: usize = WINDOW / 2;
 /// Bytes of a tile, and of the sums of a product.
 const TILE_BYTES: usize = ROWS * ROW_BYTES;
 const SUMS: usize = 6 * TILE_BYTES;
@@ -69,7 +70,7 @@ pub(crate) fn pack(shape: &StemShape, dst: &mut [u8], weight: impl Fn(usize, usi
 }
 
 /// Where among the eight the first row of a window is: output row r begins at input row 2r − 3.
-fn first_line(row: usize) -> usize {
+pub(super) fn first_line(row: usize) -> usize {
     (2 * row + LINES - BORDER) % LINES
 }
 
@@ -88,32 +89,75 @@ pub(crate) struct Lines<'a> {
     pub(crate) scratch: *mut u8,
 }
 
-impl Lines<'_> {
-    /// Forgets all rows.
+/// Where the rows of a stem's convolution come from.
+pub(crate) trait Convolution {
+    /// Forgets all input rows.
     ///
     /// # Safety
     /// The scratch is this worker's.
-    pub(crate) unsafe fn clear(&self) {
-        // SAFETY: inside the scratch.
-        unsafe { self.scratch.add(SUMS).write_bytes(0, 2 * lines_len(self.shape)) };
-    }
+    unsafe fn clear(&self);
 
-    /// Takes rows `y`, which is even, and y + 1; outside the image they are zero.
+    /// Takes input rows `y`, which is even, and y + 1; outside the image they are zero.
     ///
     /// # Safety
     /// As [`Self::clear`].
-    pub(crate) unsafe fn load(&self, y: isize) {
-        super::run(self.token, Load { lines: self, y });
-    }
+    unsafe fn load(&self, y: isize);
 
     /// The sums of output row `row` at some columns, which [`Self::load`] has the input rows of, to `dst` \[column\]\[output\].
     ///
     /// # Safety
     /// As [`Self::clear`], and `dst` has room for the columns.
-    pub(crate) unsafe fn convolve(&self, row: usize, columns: Span, dst: *mut f32) {
-        super::run(self.token, Convolve { lines: self, row, columns, dst });
+    unsafe fn convolve(&self, row: usize, columns: Span, dst: *mut f32);
+}
+
+/// Goes through pooled rows: what each reads is convolved into a ring of three rows, then `pool` takes it from there.
+///
+/// # Safety
+/// As [`Convolution::convolve`]; the ring has three rows of all columns and outputs.
+pub(crate) unsafe fn pooled_rows(
+    convolution: &impl Convolution,
+    shape: &StemShape,
+    spans: Option<&[Span]>,
+    rows: Range<usize>,
+    ring: *mut f32,
+    pool: impl Fn(usize),
+) {
+    let mut next = (2 * rows.start).saturating_sub(1);
+    let mut loaded = 2 * next as isize - 4;
+    // SAFETY: as promised; sums go to their columns of a ring row.
+    unsafe {
+        convolution.clear();
+        for row in rows {
+            while next < (2 * row + 2).min(shape.conv().0) {
+                while loaded <= 2 * next as isize + 3 {
+                    convolution.load(loaded);
+                    loaded += 2;
+                }
+                let columns = shape.convolved(spans, next);
+                convolution.convolve(next, columns, ring.add((next % 3 * shape.conv().1 + columns.start) * shape.out_channels));
+                next += 1;
+            }
+            pool(row);
+        }
+    }
+}
+
+impl Convolution for Lines<'_> {
+    unsafe fn clear(&self) {
+        // SAFETY: inside the scratch.
+        unsafe { self.scratch.add(SUMS).write_bytes(0, 2 * lines_len(self.shape)) };
     }
 
+    unsafe fn load(&self, y: isize) {
+        super::run(self.token, Load { lines: self, y });
+    }
+
+    unsafe fn convolve(&self, row: usize, columns: Span, dst: *mut f32) {
+        super::run(self.token, Convolve { lines: self, row, columns, dst });
+    }
+}
+
+impl Lines<'_> {
     /// The upper, or lower, bytes.
     #[inline(always)]
     unsafe fn bytes(&self, low: bool) -> *mut u8 {
