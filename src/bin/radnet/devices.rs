@@ -98,19 +98,19 @@ impl Document {
             format!("{}  {} ({})\n", paint.text(Emphasis::Bold, "CPU"), cpu.model.as_deref().unwrap_or("unknown model"), cpu.architecture);
         let affinity = cpu.affinity.map_or(String::new(), |n| format!("; affinity allows {n} CPUs"));
         let quota = cpu.quota.map_or("; no cgroup quota".to_owned(), |n| format!("; the cgroup's quota is {n:.2} CPUs"));
-        let _ = writeln!(text, "  threads   {}{affinity}{quota}", cpu.threads);
+        let _ = writeln!(text, "  threads     {}{affinity}{quota}", cpu.threads);
         for tier in &cpu.isa {
             let words = match (&tier.refusal, tier.used) {
                 (Some(reason), _) => format!("not available: {reason}"),
                 (None, true) => paint.text(Emphasis::Bold, "used"),
                 (None, false) => "available, not used: a better one is, or RADNET_ISA names another".to_owned(),
             };
-            let _ = writeln!(text, "  {:<9} {words}", tier.name);
+            let _ = writeln!(text, "  {:<11} {words}", tier.name);
         }
         for kernel in &cpu.kernels {
             let _ = writeln!(text, "    {}", paint.text(Emphasis::Faint, kernel));
         }
-        let _ = writeln!(text, "  precision fp32");
+        let _ = writeln!(text, "  precision   fp32 (auto), bf16, int8");
         text.push_str(&self.cuda.text(paint));
         let cache = self.cache_dir.as_ref().map_or("nowhere".to_owned(), |f| f.display().to_string());
         let _ = writeln!(text, "{}  packed weights are kept in {cache}", paint.text(Emphasis::Bold, "Cache"));
