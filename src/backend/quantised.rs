@@ -5,7 +5,9 @@
 //! gain · (a − threshold) + constant with a = max(q, threshold) for a positive scale, min for a negative one, and gain = scale · step. Gains
 //! are folded into the columns of the matrix that follows, whose rows are then rounded to −127…127 each with a scale of its own; thresholds
 //! and constants go into its bias, with the integers as they were rounded, so that a channel that is off adds exactly nothing.
-//! Everything is folded in float64 and rounded to float32 once. The stem has integers of its own ([`stem`]).
+//! Everything is folded in float64 and rounded to float32 once. The stem has integers of its own ([`stem`]),
+//! and the 3×3 two ways: by an integer Winograd where the shape pays for it, or, on levels that say so ([`radnet_kernels::Integers::directly`]), always
+//! directly with weights of 8 bits.
 //!
 //! Two roundings shift every position of a map alike and would not average out in the pooled vector: that of thresholds and that of
 //! weights. Their mean over the channel's distribution, which the norm knows, is taken out of the bias again.

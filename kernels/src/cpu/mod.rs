@@ -1,4 +1,5 @@
-//! Kernels for the processor, fp32 here, bf16 in [`bf16`] and 8-bit codes in [`int8`]: one body per family, compiled once per tier.
+//! Kernels for the processor, fp32 here, bf16 in [`bf16`] and 8-bit codes in [`int8`]: one body per family, compiled once per tier; those
+//! two in tiles where there is AMX (`tiles`).
 //!
 //! Lanes are output channels, or outputs that do not depend on each other, and every output is one chain of fused multiply-adds in a fixed
 //! order. Tile shapes, strips and threads therefore decide the speed and never a bit of the result.

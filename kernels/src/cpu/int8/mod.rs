@@ -6,9 +6,10 @@
 //! `vpdpbusd` saturates nothing: where it is, the 1×1 of dense layers multiplies clamped codes as bytes, four at a time, with weights laid out for
 //! that; the portable level does the same, so that what VNNI runs is tested everywhere.
 //! The stem's inputs are numbers of 16 bits from the start ([`stem`]).
+//! Where there is AMX all products are of bytes in tiles (`super::tiles`), and the 3×3 goes directly, which is another network in its codes
+//! ([`Integers::directly`]).
 //! Every sum is exact, so no order decides a bit. What is left is one conversion to f32 and one fused multiply-add per output, rounded to
-//! the nearest code (ties to even) and saturated, the same on every level
-//! ([`Integers`]).
+//! the nearest code (ties to even) and saturated, the same on every level that goes the same way ([`Integers`]).
 
 pub mod convert;
 pub mod dense;
