@@ -13,7 +13,7 @@ use radnet_kernels::cpu::bf16::convert::narrow;
 use radnet_kernels::cpu::bf16::layout::{halves, halves_mut};
 use radnet_kernels::cpu::int8::convert::quantise;
 use radnet_kernels::cpu::int8::layout::{codes_mut, floats_of_words, words, words_mut};
-use radnet_kernels::cpu::int8::stem::{self as integers, Slab, StemWeights, fits, pack_stem, weights_len};
+use radnet_kernels::cpu::int8::stem::{self as integers, Slab, StemWeights, fits, pack_stem, quickest, weights_len};
 use radnet_kernels::cpu::stem::{StemShape, stem};
 use radnet_kernels::cpu::{bf16, int8};
 use radnet_kernels::{Integers, Isa};
@@ -31,6 +31,7 @@ pub(super) struct StemPlaces {
 impl StemPlaces {
     /// Those of all stems of a network.
     pub(super) fn take(level: Integers, shape: &StemShape, network: &Network, places: &mut Places) -> Vec<Self> {
+        let level = quickest(level, shape);
         let mut take = |reach| {
             let conv = places.take(floats_of_words(weights_len(level, shape)));
             Self { level, numbers: Numbers::new(reach), conv, out: Factors::take(places, shape.out_channels) }

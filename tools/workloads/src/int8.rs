@@ -134,7 +134,7 @@ fn first(&[channels, side]: &[usize; 2]) -> Workload {
     let (inverse, zero) = (vec![64.0; 64], vec![0.5; 64]);
     let (image, mut scratch) = (activations(channels * side * side), vec![0.0; room]);
     let body = move |isa: Isa, dst: &mut [f32]| {
-        let level = Integers::of(isa);
+        let level = stem::quickest(Integers::of(isa), &shape);
         let conv = packed.of(level);
         let weights = StemWeights { unit: 4096.0, conv, scale: &scale, offset: &offset };
         let slab = Slab { codes: codes_mut(dst), scale: &inverse, offset: &zero };
