@@ -119,6 +119,12 @@ pub fn stem(
 }
 
 /// The largest value without its sign, as bits, in whose order infinity and NaN are above all others.
+#[inline(always)]
+pub(crate) fn largest(values: &[f32]) -> u32 {
+    values.iter().fold(0, |found, x| found.max(x.to_bits() & !(1 << 31)))
+}
+
+/// [`largest`] on a tier.
 pub(crate) struct Largest<'a> {
     pub(crate) values: &'a [f32],
 }
@@ -128,7 +134,7 @@ impl Kernel for Largest<'_> {
 
     #[inline(always)]
     fn run<V: F32Lanes>(self) -> u32 {
-        self.values.iter().fold(0, |found, x| found.max(x.to_bits() & !(1 << 31)))
+        largest(self.values)
     }
 }
 

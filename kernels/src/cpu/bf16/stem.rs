@@ -56,7 +56,6 @@ pub fn scratch_len(isa: Isa, shape: &StemShape) -> usize {
 
 /// Whether a tier has a stem of its own for such values: those up to [`LARGEST`].
 pub fn fits(isa: Isa, values: &[f32]) -> bool {
-    // Without their sign the bits of floats are ordered as the floats are, with infinity and NaN above.
     matches!(isa, Isa::Amx(_)) && isa.run(crate::cpu::stem::Largest { values }) <= LARGEST.to_bits()
 }
 

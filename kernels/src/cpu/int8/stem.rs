@@ -19,7 +19,7 @@ use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
-use crate::cpu::stem::{MAX_CHANNELS, StemShape, WINDOW};
+use crate::cpu::stem::{MAX_CHANNELS, StemShape, WINDOW, largest};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::tiles;
 use crate::integers::Integers;
@@ -61,7 +61,7 @@ pub fn fits(level: Integers, values: &[f32], unit: f32, largest: i16) -> bool {
     found <= (f32::from(largest) / unit).to_bits()
 }
 
-/// The largest value without its sign, as bits.
+/// [`largest`] on a level.
 struct Largest<'a> {
     values: &'a [f32],
     found: &'a mut u32,
@@ -70,8 +70,7 @@ struct Largest<'a> {
 impl IntKernel for Largest<'_> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
-        // Without their sign the bits of floats are ordered as the floats are, with infinity and NaN above.
-        *self.found = self.values.iter().fold(0, |found, x| found.max(x.to_bits() & !(1 << 31)));
+        *self.found = largest(self.values);
     }
 }
 
