@@ -23,7 +23,7 @@ impl fmt::Display for Choice {
 }
 
 /// Families with the tile of each tier, in the order of [`Isa::NAMES`].
-const FAMILIES: [(&str, [&str; 6]); 9] = [
+const FAMILIES: [(&str, [&str; 6]); 8] = [
     ("1×1 fp32", ["6×4 zmm", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
     (
         "3×3 fp32",
@@ -51,7 +51,6 @@ const FAMILIES: [(&str, [&str; 6]); 9] = [
             "Winograd F(4×4), 6×2 arrays of 8, widened",
         ],
     ),
-    ("stem bf16", ["32×32 tiles, floats split in two", "that of fp32", "that of fp32", "that of fp32", "that of fp32", "that of fp32"]),
     ("exp, σ, tanh fp32", ["16 lanes", "16 lanes", "16 lanes", "8 lanes", "8 lanes", "8 lanes"]),
 ];
 

@@ -11,11 +11,9 @@ use radnet_kernels::cpu::bf16::dense::{
 use radnet_kernels::cpu::bf16::gemm::{Product, product};
 use radnet_kernels::cpu::bf16::layout::{inputs, matrix_len, order_channels, pack_matrix};
 use radnet_kernels::cpu::bf16::numbers::{finite, narrow, widen};
-use radnet_kernels::cpu::bf16::stem;
 use radnet_kernels::cpu::bf16::transition::{self, TransitionWeights, conv_len, pack_conv, transition};
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::spans::{Marked, Span};
-use radnet_kernels::cpu::stem::StemShape;
 use radnet_kernels::cpu::transition::TransitionShape;
 use support::{Random, gamma, tiers};
 
@@ -392,70 +390,6 @@ fn every_tier_rounds_as_defined() {
         for (i, x) in back.iter().enumerate() {
             assert_eq!(x.to_bits() >> 16, u32::from(halves[i / 16 * 48 + i % 16]), "{}", isa.name());
             assert_eq!(x.to_bits() & 0xFFFF, 0);
-        }
-    }
-}
-
-/// On tiers that have a stem over bf16: within 2⁻¹⁵ of the sum's size, γ and the rounding of the result of f64; odd sizes, all counts of channels, spans, one and
-/// three workers; what lies outside the spans stays. Values that cannot be split are refused.
-#[test]
-fn stems_are_within_bounds() {
-    for [channels, height, width, n] in [[1, 1, 1, 16], [3, 7, 9, 32], [1, 32, 17, 16], [2, 13, 140, 48], [16, 9, 21, 16], [3, 31, 66, 64]]
-    {
-        let shape = StemShape { channels, height, width, out_channels: n, slab_stride: n + 16 };
-        let mut r = Random::new((channels * height + width) as u64);
-        let (k, (conv_rows, conv_columns), (rows, columns)) = (shape.k(), shape.conv(), shape.output());
-        let (plain, input, bias) = (r.floats(n * k), r.floats(channels * height * width), r.floats(n));
-        // Sum and sum of magnitudes of an output before the pool.
-        let sum = |row: usize, column: usize, o: usize| {
-            let mut sums = (0.0, 0.0);
-            for (i, w) in plain[o * k..][..k].iter().enumerate() {
-                let (c, y, x) = (i / 49, (2 * row + i % 49 / 7).wrapping_sub(3), (2 * column + i % 7).wrapping_sub(3));
-                if y < height && x < width {
-                    let term = f64::from(*w) * f64::from(input[(c * height + y) * width + x]);
-                    sums = (sums.0 + term, sums.1 + term.abs());
-                }
-            }
-            sums
-        };
-        let near = |i: usize, count: usize| (2 * i).saturating_sub(1)..(2 * i + 2).min(count);
-        let spans: Vec<Span> = (0..rows).map(|y| Span { start: y % 2 % columns, end: columns - y % 3 % columns }).collect();
-        for isa in tiers() {
-            let mut conv = vec![0; stem::weights_len(isa, &shape)];
-            stem::pack_stem(isa, &shape, &mut conv, |o, i| plain[o * k + i]);
-            assert!(stem::fits(isa, &input) != conv.is_empty());
-            assert!([f32::NAN, f32::NEG_INFINITY, f32::MAX].iter().all(|x| !stem::fits(isa, &[0.0, *x])));
-            if conv.is_empty() {
-                continue;
-            }
-            let weights = stem::StemWeights { conv: &conv, ones: &vec![1.0; n], bias: &bias };
-            let mut runs = Vec::new();
-            for (workers, spans) in [(1, None), (3, None), (2, Some(&spans[..]))] {
-                let mut slab = vec![9; rows * columns * shape.slab_stride];
-                let mut scratch = vec![f32::NAN; stem::scratch_len(isa, &shape) * workers];
-                stem::stem(isa, &shape, &weights, (&input, spans), &mut slab, &mut scratch, workers);
-                runs.push(slab);
-            }
-            for (i, found) in runs[0].iter().enumerate() {
-                let (pixel, o) = (i / shape.slab_stride, i % shape.slab_stride);
-                let (y, x) = (pixel / columns, pixel % columns);
-                let inside = o < n && spans[y].columns().contains(&x);
-                assert_eq!((runs[1][i], runs[2][i]), (*found, if inside { *found } else { 9 }), "{} {y} {x} {o}", isa.name());
-                if o >= n {
-                    assert_eq!(*found, 9);
-                    continue;
-                }
-                let window = near(y, conv_rows).flat_map(|y| near(x, conv_columns).map(move |x| (y, x)));
-                let (mut value, mut size) = (0.0f64, 0.0f64);
-                for (y, x) in window {
-                    let (sum, magnitude) = sum(y, x, o);
-                    (value, size) = (value.max(sum + f64::from(bias[o])), size.max(magnitude + f64::from(bias[o]).abs()));
-                }
-                let error = size * (2f64.powi(-15) + gamma(3 * 64 * channels + 2));
-                let found = f64::from(widen(*found));
-                let bound = error + ROUNDING * (value + error);
-                assert!((found - value).abs() <= bound, "{} {channels} {height}×{width}: {y} {x} {o}: {found} {value}", isa.name());
-            }
         }
     }
 }

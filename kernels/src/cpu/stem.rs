@@ -118,26 +118,6 @@ pub fn stem(
     });
 }
 
-/// The largest value without its sign, as bits, in whose order infinity and NaN are above all others.
-#[inline(always)]
-pub(crate) fn largest(values: &[f32]) -> u32 {
-    values.iter().fold(0, |found, x| found.max(x.to_bits() & !(1 << 31)))
-}
-
-/// [`largest`] on a tier.
-pub(crate) struct Largest<'a> {
-    pub(crate) values: &'a [f32],
-}
-
-impl Kernel for Largest<'_> {
-    type Output = u32;
-
-    #[inline(always)]
-    fn run<V: F32Lanes>(self) -> u32 {
-        largest(self.values)
-    }
-}
-
 /// The pooled rows of one thread.
 struct Worker<'a> {
     shape: &'a StemShape,

@@ -101,10 +101,9 @@ fn floats_len(op: &Op, element: Element) -> usize {
 /// Floats of scratch a stage needs for one of `workers` that share it.
 pub(super) fn scratch_len(op: &Op, element: Element, workers: usize) -> usize {
     match op {
-        Op::Stem { shape, integers, split, .. } => {
+        Op::Stem { shape, integers, .. } => {
             let integers = integers.iter().map(|stem| int8::stem::scratch_len(stem.level, shape)).max();
-            let split = split.as_ref().map(|stem| bf16::stem::scratch_len(stem.isa, shape));
-            shape.scratch_len().max(integers.unwrap_or(0)).max(split.unwrap_or(0))
+            shape.scratch_len().max(integers.unwrap_or(0))
         }
         Op::Dense { shape, .. } => {
             let len = |images| match (element, DenseShape { images, ..*shape }) {

@@ -102,15 +102,12 @@ fn pack_stage(
     let ranges = quantisation.map(|q| &q.blocks[stage.block]);
     let mut into = Into { start: stage.packed.start, floats };
     match (&stage.op, step) {
-        (Op::Stem { shape, weights: to, bias, codes, integers, split }, Step::Stem { out_channels, .. }) => {
+        (Op::Stem { shape, weights: to, bias, codes, integers }, Step::Stem { out_channels, .. }) => {
             let (scale, shift) = weights.norm0.scale_shift(eps);
             let k = shape.k();
             let weight = |o: usize, i: usize| finite(f64::from(weights.conv0[o * k + i]) * scale[o]);
             pack_matrix(into.at(to), k, *out_channels, weight);
             into.bias(bias, shift.into_iter().map(finite));
-            if let Some(split) = split {
-                split.pack(&mut into, shape, |o, i| if o < *out_channels { weight(o, i) } else { 0.0 });
-            }
             if let (Some(to), Some(ranges)) = (codes, ranges) {
                 let channels = Channels { base: *out_channels, growth: 1 };
                 int8::pack_encoder(&mut into, to, channels, &ranges.channels[..*out_channels]);

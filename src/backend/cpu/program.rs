@@ -1,6 +1,6 @@
 //! A network as the CPU runs it: each step with its padded shape, its place in the packed weights and its buffers.
 
-use super::stem::{SplitPlaces, StemPlaces};
+use super::stem::StemPlaces;
 use super::{bf16, int8};
 use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
@@ -30,8 +30,6 @@ pub(super) enum Op {
         codes: Option<int8::Factors>,
         /// The stems of integers in the order in which they are tried; for slabs of codes.
         integers: Vec<StemPlaces>,
-        /// The stem of floats split into bf16, for slabs of those where the tier has it.
-        split: Option<SplitPlaces>,
     },
     Dense {
         shape: DenseShape,
@@ -199,12 +197,8 @@ impl Program {
                 Element::Bf16(isa) => bf16::stage(isa, step, (&blocks, &slabs), &mut places, &mut heads),
                 Element::Codes(level) => int8::stage(level, step, (&blocks, &slabs), &mut places, &mut heads),
             };
-            if let Op::Stem { shape, integers, split, .. } = &mut op {
-                match element {
-                    Element::Codes(level) => *integers = StemPlaces::take(level, shape, network, &mut places),
-                    Element::Bf16(isa) => *split = SplitPlaces::take(isa, shape, &mut places),
-                    Element::F32 => {}
-                }
+            if let (Op::Stem { shape, integers, .. }, Element::Codes(level)) = (&mut op, element) {
+                *integers = StemPlaces::take(level, shape, network, &mut places);
             }
             stages.push(Stage { name, block, op, packed: start..places.0 });
         }
@@ -220,9 +214,7 @@ impl Program {
     /// Whether a slice of such values has the first of the stems.
     pub(super) fn reach(&self, values: &[f32]) -> bool {
         self.stages.iter().all(|stage| match &stage.op {
-            Op::Stem { integers, split, .. } => {
-                integers.first().is_none_or(|stem| stem.reach(values)) && split.as_ref().is_none_or(|stem| stem.reach(values))
-            }
+            Op::Stem { integers, .. } => integers.first().is_none_or(|stem| stem.reach(values)),
             _ => true,
         })
     }
@@ -286,11 +278,7 @@ pub(super) fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &m
                 slab_stride: slabs[0].stride,
             };
             let weights = places.take(matrix_len(shape.k(), shape.out_channels));
-            (
-                "stem".into(),
-                0,
-                Op::Stem { shape, weights, bias: places.take(shape.out_channels), codes: None, integers: Vec::new(), split: None },
-            )
+            ("stem".into(), 0, Op::Stem { shape, weights, bias: places.take(shape.out_channels), codes: None, integers: Vec::new() })
         }
         Step::DenseLayer { block, layer, .. } => {
             let (index, shape, channels) = (block - 1, dense_shape(step, blocks, slabs), blocks[block - 1]);

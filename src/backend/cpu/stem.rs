@@ -1,5 +1,5 @@
-//! The stem of a network whose slabs hold codes or bf16: for codes in integers of 16 bits ([`crate::backend::quantised::stem`]); for bf16 on a tier
-//! that has one a stem of floats split into bf16; else, and for a slice that these do not reach, the fp32 stem into a map of floats, which is converted.
+//! The stem of a network whose slabs hold codes or bf16: for codes in integers of 16 bits ([`crate::backend::quantised::stem`]); for bf16, and
+//! for a slice that those do not reach, the fp32 stem into a map of floats, which is converted.
 
 use super::int8::Factors;
 use super::pack::Into;
@@ -9,14 +9,14 @@ use super::{CpuBackend, air};
 use crate::backend::quantised::stem::{Numbers, StemCodes, reaches};
 use crate::model::Network;
 use crate::{Error, ErrorKind, Result};
+use radnet_kernels::Integers;
 use radnet_kernels::cpu::bf16::convert::narrow;
-use radnet_kernels::cpu::bf16::layout::{halves, halves_mut};
+use radnet_kernels::cpu::bf16::layout::halves_mut;
 use radnet_kernels::cpu::int8::convert::quantise;
 use radnet_kernels::cpu::int8::layout::{codes_mut, floats_of_words, words, words_mut};
 use radnet_kernels::cpu::int8::stem::{self as integers, Slab, StemWeights, fits, pack_stem, quickest, weights_len};
 use radnet_kernels::cpu::stem::{StemShape, stem};
 use radnet_kernels::cpu::{bf16, int8};
-use radnet_kernels::{Integers, Isa};
 use std::ops::Range;
 
 /// Where the integers of one stem lie.
@@ -45,33 +45,6 @@ impl StemPlaces {
     }
 }
 
-/// Where the weights of a stem of split floats lie, beside the bias of fp32.
-#[derive(Clone, Debug)]
-pub(super) struct SplitPlaces {
-    pub(super) isa: Isa,
-    conv: Range<usize>,
-    ones: Range<usize>,
-}
-
-impl SplitPlaces {
-    /// Those of a tier that has such a stem.
-    pub(super) fn take(isa: Isa, shape: &StemShape, places: &mut Places) -> Option<Self> {
-        let len = bf16::stem::weights_len(isa, shape);
-        (len > 0).then(|| Self { isa, conv: places.take(floats_of_words(len)), ones: places.take(shape.out_channels) })
-    }
-
-    /// Whether values can be split.
-    pub(super) fn reach(&self, values: &[f32]) -> bool {
-        bf16::stem::fits(self.isa, values)
-    }
-
-    /// Packs the weights of the convolution with its norm.
-    pub(super) fn pack(&self, into: &mut Into<'_>, shape: &StemShape, weight: impl Fn(usize, usize) -> f32) {
-        into.at(&self.ones).fill(1.0);
-        bf16::stem::pack_stem(self.isa, shape, halves_mut(into.at(&self.conv)), weight);
-    }
-}
-
 /// Packs a stem's integers.
 ///
 /// # Errors
@@ -91,16 +64,15 @@ pub(super) fn pack(into: &mut Into<'_>, shape: &StemShape, to: &StemPlaces, code
 impl CpuBackend {
     /// The stem of one image into the slab of block 1, which holds no floats.
     pub(super) fn run_stem_to_slab(&self, index: usize, stage: &Stage, image: usize, memory: &mut Memory<'_>) {
-        let Op::Stem { shape, weights, bias, codes, integers, split } = &stage.op else { return };
+        let Op::Stem { shape, weights, bias, codes, integers } = &stage.op else { return };
         let w = |range: &Range<usize>| &self.packed[range.clone()];
         let ranges = [self.arena.input(), self.arena.floats(index), self.arena.slab(0, image, 1), self.arena.scratch(index)];
         let [input, floats, slab, own] = disjoint(memory.arena, ranges);
         let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
         let stride = self.program.slabs[0].stride;
         let reached = integers.iter().position(|places| places.reach(input));
-        let split = split.as_ref().map(|places| (places, places.reach(input)));
         // Nothing of the empty slice, which has the first stem, is like a slice that has another.
-        let first = reached.unwrap_or(integers.len()) == 0 && split.is_none_or(|(_, reached)| reached);
+        let first = reached.unwrap_or(integers.len()) == 0;
         let empty = self.empty_slab(0).filter(|_| first);
         let spans = memory.marks.enter(&stage.op, empty.is_some());
         if let (Some(empty), Some(spans)) = (empty, spans) {
@@ -113,11 +85,6 @@ impl CpuBackend {
             let (scale, offset) = self.factors(factors);
             let slab = Slab { codes: codes_mut(slab), scale, offset };
             integers::stem(places.level, &slabs, &weights, (input, spans), slab, scratch, workers);
-            return;
-        }
-        if let Some((places, true)) = split {
-            let weights = bf16::stem::StemWeights { conv: halves(w(&places.conv)), ones: w(&places.ones), bias: w(bias) };
-            bf16::stem::stem(places.isa, &slabs, &weights, (input, spans), halves_mut(slab), scratch, workers);
             return;
         }
         stem(self.isa, shape, (w(weights), w(bias)), (input, spans), floats, scratch, workers);

@@ -19,7 +19,7 @@ use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
-use crate::cpu::stem::{MAX_CHANNELS, StemShape, WINDOW, largest};
+use crate::cpu::stem::{MAX_CHANNELS, StemShape, WINDOW};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::tiles;
 use crate::integers::Integers;
@@ -61,7 +61,7 @@ pub fn fits(level: Integers, values: &[f32], unit: f32, largest: i16) -> bool {
     found <= (f32::from(largest) / unit).to_bits()
 }
 
-/// [`largest`] on a level.
+/// The largest value without its sign, as bits, in whose order infinity and NaN are above all others.
 struct Largest<'a> {
     values: &'a [f32],
     found: &'a mut u32,
@@ -70,7 +70,7 @@ struct Largest<'a> {
 impl IntKernel for Largest<'_> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
-        *self.found = largest(self.values);
+        *self.found = self.values.iter().fold(0, |found, x| found.max(x.to_bits() & !(1 << 31)));
     }
 }
 
@@ -221,7 +221,7 @@ impl Worker<'_> {
         let Self { shape, weights: StemWeights { unit, conv, .. }, input, .. } = *self;
         let lines = tiles::stem::Lines { token, shape, unit: *unit, input, weights: bytes(conv), scratch: self.words.cast() };
         // SAFETY: `scratch_len` laid out the rows and the ring.
-        unsafe { tiles::stem::pooled_rows(&lines, shape, self.spans, rows, self.ring, |row| self.pool(row)) };
+        unsafe { tiles::stem::pooled_rows(&lines, self.spans, rows, self.ring, |row| self.pool(row)) };
     }
 
     /// Input row `y` of every channel as numbers between its zero borders; rows outside the image are zero.

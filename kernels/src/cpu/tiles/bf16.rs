@@ -24,10 +24,6 @@ pub(crate) struct BiasRelu(pub(crate) *const f32);
 #[derive(Clone, Copy)]
 pub(crate) struct Plain;
 
-/// Sums as floats.
-#[derive(Clone, Copy)]
-pub(crate) struct Floats;
-
 /// A cache line of zeros for sums to start with.
 #[repr(align(64))]
 pub(super) struct Zeros([u8; 64]);
@@ -76,27 +72,6 @@ mod body {
         #[inline(always)]
         unsafe fn rows<const PANELS: usize>(self, sums: *const u8, output: usize, dst: *mut u16, places: &[usize]) {
             unsafe { store_rows::<PANELS, false>(sums, dst.add(output), places) }
-        }
-    }
-
-    impl Finish for Floats {
-        type Number = f32;
-
-        #[inline(always)]
-        unsafe fn start(self, _: usize) -> *const u8 {
-            ZEROS.start()
-        }
-
-        #[inline(always)]
-        unsafe fn rows<const PANELS: usize>(self, sums: *const u8, output: usize, dst: *mut f32, places: &[usize]) {
-            for (r, &place) in places.iter().enumerate().filter(|(_, place)| **place != NOWHERE) {
-                for p in 0..PANELS {
-                    unsafe {
-                        let sum = _mm512_loadu_ps(sums.add(r * SUMS_ROW + p * ROW_BYTES).cast());
-                        _mm512_storeu_ps(dst.add(place + output + 16 * p), sum);
-                    }
-                }
-            }
         }
     }
 

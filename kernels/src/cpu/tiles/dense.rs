@@ -410,13 +410,11 @@ impl<P: Precision> Worker<'_, P> {
                 tiles: &tiles.starts[..tiles.filled],
                 rows: Rows { stride, steps: k / P::STEP },
                 taps: &taps,
-                taps_at_once: 3,
                 weights: Weights { data: layer.conv2, panel_bytes: P::panel_bytes(9 * k), panels: shape.growth / PANEL },
                 finish: layer.new,
                 dst: self.slab.at(0),
                 places: &tiles.places[..tiles.filled * ROWS],
                 sums: self.scratch,
-                precision: PhantomData,
             });
         }
         tiles.filled = 0;

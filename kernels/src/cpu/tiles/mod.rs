@@ -13,7 +13,6 @@ mod codes;
 pub(crate) mod dense;
 mod product;
 pub(crate) mod roof;
-pub(crate) mod split_stem;
 pub(crate) mod stem;
 pub(crate) mod transition;
 

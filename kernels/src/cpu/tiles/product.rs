@@ -7,7 +7,6 @@ use super::{BLOCK, Finish, Precision, ROW_BYTES, ROWS, SUMS_ROW, TileKernel};
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
 use std::arch::asm;
-use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Bytes of the sums of a product.
@@ -250,34 +249,33 @@ impl<P: Precision, F: Finish<Number = P::Number>> Pointwise<'_, P, F> {
 
 /// Most pairs of tiles of a window product at once: their sums stay in the first cache beside the weights of some taps.
 pub(crate) const PAIRS: usize = 8;
+/// Those taps: a row of a 3×3.
+const TAPS_AT_ONCE: usize = 3;
 
 /// A convolution as runs over a map: tiles of 16 rows in equal steps, at most 2 · [`PAIRS`], two by two, to their places. The weights of some taps are read from
 /// the first cache for all of the tiles. The pointers cover what they name, and [`PAIRS`] · [`SUMS`] bytes.
-pub(crate) struct Window<'a, P: Precision, F: Finish> {
+pub(crate) struct Window<'a, P: Precision, F: Finish<Number = P::Number>> {
     /// The first tap of the first row of each tile.
     pub(crate) tiles: &'a [*const u8],
     pub(crate) rows: Rows,
     /// Bytes from there to each tap.
     pub(crate) taps: &'a [usize],
-    /// Taps whose weights are kept, not 0.
-    pub(crate) taps_at_once: usize,
     pub(crate) weights: Weights,
     pub(crate) finish: F,
-    pub(crate) dst: *mut F::Number,
+    pub(crate) dst: *mut P::Number,
     /// Sixteen a tile, in numbers.
     pub(crate) places: &'a [usize],
     pub(crate) sums: *mut u8,
-    pub(crate) precision: PhantomData<P>,
 }
 
-impl<P: Precision, F: Finish> TileKernel for Window<'_, P, F> {
+impl<P: Precision, F: Finish<Number = P::Number>> TileKernel for Window<'_, P, F> {
     #[inline(always)]
     fn run(self) {
         let Rows { stride, steps } = self.rows;
         for pair in 0..self.weights.pairs() {
             let (output, panels, two) = self.weights.pair(pair);
-            for (part, runs) in self.taps.chunks(self.taps_at_once).enumerate() {
-                let w = panels.map(|w| w.wrapping_add(part * self.taps_at_once * steps * ROWS * ROW_BYTES));
+            for (part, runs) in self.taps.chunks(TAPS_AT_ONCE).enumerate() {
+                let w = panels.map(|w| w.wrapping_add(part * TAPS_AT_ONCE * steps * ROWS * ROW_BYTES));
                 for (i, pair) in self.tiles.chunks(2).enumerate() {
                     // SAFETY: by the contract of the struct.
                     unsafe {

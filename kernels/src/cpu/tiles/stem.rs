@@ -17,10 +17,10 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 /// Input rows that lie together, and sets of weights.
-pub(super) const LINES: usize = 8;
-pub(super) const PHASES: usize = LINES / 2;
+const LINES: usize = 8;
+const PHASES: usize = LINES / 2;
 /// Columns of zeros before the image, as many as the window reaches.
-pub(super) const BORDER: usize = WINDOW / 2;
+const BORDER: usize = WINDOW / 2;
 /// Bytes of a tile, and of the sums of a product.
 const TILE_BYTES: usize = ROWS * ROW_BYTES;
 const SUMS: usize = 6 * TILE_BYTES;
@@ -70,7 +70,7 @@ pub(crate) fn pack(shape: &StemShape, dst: &mut [u8], weight: impl Fn(usize, usi
 }
 
 /// Where among the eight the first row of a window is: output row r begins at input row 2r − 3.
-pub(super) fn first_line(row: usize) -> usize {
+fn first_line(row: usize) -> usize {
     (2 * row + LINES - BORDER) % LINES
 }
 
@@ -89,52 +89,25 @@ pub(crate) struct Lines<'a> {
     pub(crate) scratch: *mut u8,
 }
 
-/// Where the rows of a stem's convolution come from.
-pub(crate) trait Convolution {
-    /// Forgets all input rows.
-    ///
-    /// # Safety
-    /// The scratch is this worker's.
-    unsafe fn clear(&self);
-
-    /// Takes input rows `y`, which is even, and y + 1; outside the image they are zero.
-    ///
-    /// # Safety
-    /// As [`Self::clear`].
-    unsafe fn load(&self, y: isize);
-
-    /// The sums of output row `row` at some columns, which [`Self::load`] has the input rows of, to `dst` \[column\]\[output\].
-    ///
-    /// # Safety
-    /// As [`Self::clear`], and `dst` has room for the columns.
-    unsafe fn convolve(&self, row: usize, columns: Span, dst: *mut f32);
-}
-
 /// Goes through pooled rows: what each reads is convolved into a ring of three rows, then `pool` takes it from there.
 ///
 /// # Safety
-/// As [`Convolution::convolve`]; the ring has three rows of all columns and outputs.
-pub(crate) unsafe fn pooled_rows(
-    convolution: &impl Convolution,
-    shape: &StemShape,
-    spans: Option<&[Span]>,
-    rows: Range<usize>,
-    ring: *mut f32,
-    pool: impl Fn(usize),
-) {
+/// As [`Lines::convolve`]; the ring has three rows of all columns and outputs.
+pub(crate) unsafe fn pooled_rows(lines: &Lines<'_>, spans: Option<&[Span]>, rows: Range<usize>, ring: *mut f32, pool: impl Fn(usize)) {
+    let shape = lines.shape;
     let mut next = (2 * rows.start).saturating_sub(1);
     let mut loaded = 2 * next as isize - 4;
     // SAFETY: as promised; sums go to their columns of a ring row.
     unsafe {
-        convolution.clear();
+        lines.clear();
         for row in rows {
             while next < (2 * row + 2).min(shape.conv().0) {
                 while loaded <= 2 * next as isize + 3 {
-                    convolution.load(loaded);
+                    lines.load(loaded);
                     loaded += 2;
                 }
                 let columns = shape.convolved(spans, next);
-                convolution.convolve(next, columns, ring.add((next % 3 * shape.conv().1 + columns.start) * shape.out_channels));
+                lines.convolve(next, columns, ring.add((next % 3 * shape.conv().1 + columns.start) * shape.out_channels));
                 next += 1;
             }
             pool(row);
@@ -142,22 +115,32 @@ pub(crate) unsafe fn pooled_rows(
     }
 }
 
-impl Convolution for Lines<'_> {
+impl Lines<'_> {
+    /// Forgets all input rows.
+    ///
+    /// # Safety
+    /// The scratch is this worker's.
     unsafe fn clear(&self) {
         // SAFETY: inside the scratch.
         unsafe { self.scratch.add(SUMS).write_bytes(0, 2 * lines_len(self.shape)) };
     }
 
+    /// Takes input rows `y`, which is even, and y + 1; outside the image they are zero.
+    ///
+    /// # Safety
+    /// As [`Self::clear`].
     unsafe fn load(&self, y: isize) {
         super::run(self.token, Load { lines: self, y });
     }
 
+    /// The sums of output row `row` at some columns, which [`Self::load`] has the input rows of, to `dst` \[column\]\[output\].
+    ///
+    /// # Safety
+    /// As [`Self::clear`], and `dst` has room for the columns.
     unsafe fn convolve(&self, row: usize, columns: Span, dst: *mut f32) {
         super::run(self.token, Convolve { lines: self, row, columns, dst });
     }
-}
 
-impl Lines<'_> {
     /// The upper, or lower, bytes.
     #[inline(always)]
     unsafe fn bytes(&self, low: bool) -> *mut u8 {
