@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Changes whenever the meaning of packed weights does.
-const LAYOUT_VERSION: u64 = 3;
+const LAYOUT_VERSION: u64 = 4;
 const MAGIC: [u8; 8] = *b"RADNETpk";
 const HEADER: usize = 64;
 

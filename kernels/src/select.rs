@@ -36,7 +36,17 @@ const FAMILIES: [(&str, [&str; 6]); 8] = [
             "Winograd F(4×4), 6×2 arrays of 8",
         ],
     ),
-    ("stem fp32", ["6×4 zmm", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
+    (
+        "stem fp32",
+        [
+            "Winograd F(4) along rows, 6×4 zmm",
+            "Winograd F(4) along rows, 6×4 zmm",
+            "Winograd F(4) along rows, 6×4 zmm",
+            "Winograd F(4) along rows, 6×2 ymm",
+            "Winograd F(4) along rows, 6×4 q",
+            "Winograd F(4) along rows, 6×2 arrays of 8",
+        ],
+    ),
     ("attention and segmentation fp32", ["12×1 zmm", "12×1 zmm", "12×1 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
     ("recurrence fp32", ["1×4 zmm", "1×4 zmm", "1×4 zmm", "1×8 ymm", "1×16 q", "1×8 arrays of 8"]),
     ("1×1 bf16", ["32×32 tiles", "6×4 zmm, pairs", "6×4 zmm, widened", "6×2 ymm, widened", "6×4 q, widened", "6×2 arrays of 8, widened"]),

@@ -7,6 +7,7 @@ use radnet_kernels::cpu::attention::{AttentionShape, AttentionWeights, Weighting
 use radnet_kernels::cpu::layout::{matrix_len, pack_matrix, pad};
 use radnet_kernels::cpu::recurrent::{CellShape, CellWeights, recur};
 use radnet_kernels::cpu::segmentation::{SegmentationShape, SegmentationWeights, segmentation_map};
+use radnet_kernels::cpu::spans::Span;
 use radnet_kernels::cpu::stem::{StemShape, stem};
 use radnet_kernels::cpu::transition::{TransitionShape, TransitionWeights, transition};
 use support::{Random, assert_within, gamma, on_every_tier};
@@ -21,26 +22,34 @@ fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|x| f64::from(*x)).collect()
 }
 
-/// One to sixteen channels, sizes that are odd, even, tiny and around the pool; 1, 2 and 5 workers.
+/// One to sixteen channels, sizes that are odd, even, tiny, around the pool and of more tiles than go at once; 1, 2 and 5 workers; with spans exactly those
+/// pixels are written, and as without.
 #[test]
 fn stem_is_within_bounds() {
-    for (channels, height, width, out) in [(1, 1, 1, 3), (3, 33, 47, 24), (16, 9, 8, 16), (2, 64, 5, 64), (5, 2, 31, 40)] {
+    for (channels, height, width, out) in [(1, 1, 1, 3), (3, 33, 47, 24), (16, 9, 8, 16), (2, 64, 5, 64), (5, 2, 31, 40), (1, 6, 301, 16)] {
         let mut r = Random::new((channels * height * width) as u64);
         let shape = StemShape { channels, height, width, out_channels: pad(out), slab_stride: pad(out) + 16 };
         let k = shape.k();
         let (w, bias) = (r.floats(out * k), r.padded(out, pad(out)));
-        let (image, weights) = (r.floats(channels * height * width), packed(k, out, |o, i| w[o * k + i]));
+        let (image, mut weights) = (r.floats(channels * height * width), vec![0.0; shape.weights_len()]);
+        shape.pack(&mut weights, |o, i| if o < out { f64::from(w[o * k + i]) } else { 0.0 });
         let ((ch, cw), (ph, pw)) = (shape.conv(), shape.output());
-        let run = |isa, workers| {
+        let run = |isa, workers, spans| {
             let mut slab = vec![9.0; ph * pw * shape.slab_stride];
             let mut scratch = vec![f32::NAN; shape.scratch_len() * workers];
-            stem(isa, &shape, (&weights, &bias), (&image, None), &mut slab, &mut scratch, workers);
+            stem(isa, &shape, (&weights, &bias), (&image, spans), &mut slab, &mut scratch, workers);
             slab
         };
         let what = format!("{shape:?}");
-        let slab = on_every_tier(&what, |isa| run(isa, 1));
+        let slab = on_every_tier(&what, |isa| run(isa, 1, None));
+        let spans: Vec<Span> = (0..ph).map(|y| Span { start: y % 4 % pw, end: pw - y % 3 % pw }).collect();
+        let marked: Vec<f32> = (0..slab.len())
+            .map(|i| (i / shape.slab_stride, slab[i]))
+            .map(|(pixel, v)| if spans[pixel / pw].columns().contains(&(pixel % pw)) { v } else { 9.0 })
+            .collect();
         for workers in [2, 5] {
-            assert!(run(radnet_kernels::Isa::detect(), workers) == slab, "{what}: {workers} workers");
+            assert!(run(radnet_kernels::Isa::detect(), workers, None) == slab, "{what}: {workers} workers");
+            assert!(run(radnet_kernels::Isa::detect(), workers, Some(&spans)) == marked, "{what}: {workers} workers, spans");
         }
         let mut conv = vec![(0.0, 0.0); ch * cw * out];
         for (at, slot) in conv.iter_mut().enumerate() {

@@ -1,7 +1,7 @@
 //! The one inner product of the engine: `dst[r, o] = act(init + Σ_k a[r, k] · w[o, k])`, an outer-product micro-kernel over packed panels.
 //!
 //! Shapes: a row of `a` is a list of runs of `run_len` consecutive floats at given offsets (a 1×1 convolution has one run, a 3×3 has nine,
-//! the stem 7·channels), so that every convolution is this product without an im2col. `w` holds panels of 16 outputs (see `layout`).
+//! the stem one for each row of its windows), so that every convolution is this product without an im2col. `w` holds panels of 16 outputs (see `layout`).
 //! Tiles: rows × vectors of outputs held in registers: 6×2 ymm (12 sums, 2 weights, 1 broadcast of 16 registers); 6×4, 12×2 or 12×1 zmm
 //! (at most 24 sums, 4 weights, 1 broadcast of 32); NEON's 6×4 q are the 6×2 of AVX2 in twice as many registers. Rows are split evenly, since
 //! a tile of 4 or 5 rows still fills the FMA pipes and one of 1 does not. Bytes: a tile of 6 rows reads k·(24 + 64) bytes for 96·k multiply-adds (AVX2), from L1 or L2.
@@ -202,12 +202,10 @@ unsafe fn tile<V: F32Lanes, const MR: usize, const NR: usize>(g: &Gemm<'_>, row:
         }
         let mut w = g.w.add(panel * g.panel_len);
         for &run in g.runs {
-            // The stem's runs are seven long: unrolled, since a loop that short is all start and end.
-            if g.run_len == 7 {
-                for k in 0..7 {
-                    step::<V, MR, NR>(&a, run + k, w.add(k * PANEL), g.panel_len, &mut acc);
-                }
-                w = w.add(7 * PANEL);
+            // The stem's runs are one long, and no loop.
+            if g.run_len == 1 {
+                step::<V, MR, NR>(&a, run, w, g.panel_len, &mut acc);
+                w = w.add(PANEL);
             } else {
                 let steps = asking.steps(g.run_len);
                 for first in (0..g.run_len).step_by(steps) {

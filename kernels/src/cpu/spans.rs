@@ -6,7 +6,7 @@
 //! time and never a bit. By Winograd a tile is computed whole or not at all, but what changes of it may be less.
 
 use super::dense::DenseShape;
-use super::stem::StemShape;
+use super::stem::{self, StemShape};
 use super::transition::TransitionShape;
 use super::winograd::TILE;
 use std::ops::Range;
@@ -104,13 +104,29 @@ pub fn differing(image: &[f32], air: &[f32], columns: usize, rows: &mut [Span]) 
 }
 
 impl StemShape {
-    /// Pooled pixels that see any of the input's spans.
+    /// Pooled pixels that may change where the input's spans do, by tiles of four columns after the convolution: of inputs that only the rim of a tile's
+    /// holds, no more than see them (their products enter no other output).
     pub fn spans(&self, input: &[Span], output: &mut [Span]) {
-        let ((conv_rows, conv_columns), columns) = (self.conv(), self.output().1);
+        let columns = self.conv().1;
+        self.pooled_spans(input, output, |inputs| {
+            let tiles = seen(inputs, stem::STEP + 1, stem::STEP, 1, columns.div_ceil(stem::TILE));
+            let whole = Span { start: stem::TILE * tiles.start, end: (stem::TILE * tiles.end).min(columns) };
+            seen(inputs, stem::WINDOW, 2, 3, columns).hull(whole)
+        });
+    }
+
+    /// Pooled pixels that see any of the input's spans, for a stem that goes pixel by pixel.
+    pub fn spans_by_pixel(&self, input: &[Span], output: &mut [Span]) {
+        self.pooled_spans(input, output, |inputs| seen(inputs, stem::WINDOW, 2, 3, self.conv().1));
+    }
+
+    /// The same with what a row after the convolution has of the input's columns.
+    fn pooled_spans(&self, input: &[Span], output: &mut [Span], convolved: impl Fn(Span) -> Span) {
+        let (conv_rows, columns) = (self.conv().0, self.output().1);
         for (row, out) in output.iter_mut().enumerate() {
             let conv = sees(row, 3, 2, 1, conv_rows);
             let rows = (2 * conv.start).saturating_sub(3)..(2 * conv.end + 2).min(self.height);
-            *out = seen(seen(hull(&input[rows]), 7, 2, 3, conv_columns), 3, 2, 1, columns);
+            *out = seen(convolved(hull(&input[rows])), 3, 2, 1, columns);
         }
     }
 }
@@ -211,6 +227,35 @@ mod tests {
                 }
                 let marked: usize = map.iter().map(|s| s.len()).sum();
                 assert!(marked <= 25, "{marked} pixels for one");
+            }
+        }
+    }
+
+    /// The stem's pooled pixels change where its transforms' zeros say: of a tile's thirteen columns the outer two on either side enter its first or last output.
+    #[test]
+    fn a_stem_changes_where_the_transforms_say() {
+        for (height, width) in [(9, 40), (3, 7), (12, 33)] {
+            let shape = StemShape { channels: 1, height, width, out_channels: 16, slab_stride: 16 };
+            let ((_, columns), (rows, pooled)) = (shape.conv(), shape.output());
+            let changes = |input: usize, x: usize| match (input + 3).checked_sub(stem::STEP * (x / stem::TILE)) {
+                Some(0 | 1) => x.is_multiple_of(stem::TILE),
+                Some(11 | 12) => x % stem::TILE == stem::TILE - 1,
+                Some(i) => i < 11,
+                None => false,
+            };
+            for (row, column) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                let mut input = vec![Span::default(); height];
+                input[row] = Span { start: column, end: column + 1 };
+                let (mut by_tile, mut by_pixel) = (vec![Span::default(); rows], vec![Span::default(); rows]);
+                shape.spans(&input, &mut by_tile);
+                shape.spans_by_pixel(&input, &mut by_pixel);
+                for (y, x) in (0..rows).flat_map(|y| (0..pooled).map(move |x| (y, x))) {
+                    let sees_row = sees(y, 3, 2, 1, shape.conv().0).any(|y| sees(y, 7, 2, 3, height).contains(&row));
+                    let mut window = sees(x, 3, 2, 1, columns);
+                    let expected = [window.clone().any(|x| changes(column, x)), window.any(|x| sees(x, 7, 2, 3, width).contains(&column))];
+                    let found = [by_tile[y].columns().contains(&x), by_pixel[y].columns().contains(&x)];
+                    assert_eq!(found, expected.map(|e| e && sees_row), "{height}x{width}: {row},{column} and {y},{x}");
+                }
             }
         }
     }

@@ -77,9 +77,14 @@ impl Marks {
             return None;
         }
         match op {
-            Op::Stem { shape, .. } => {
+            Op::Stem { shape, integers, .. } => {
                 let rows = shape.output().0;
-                shape.spans(&self.input, &mut self.map[..rows]);
+                let map = &mut self.map[..rows];
+                if integers.is_empty() {
+                    shape.spans(&self.input, map)
+                } else {
+                    shape.spans_by_pixel(&self.input, map)
+                }
                 Some(&self.map[..rows])
             }
             Op::Transition { shape, .. } | Op::TransitionCodes { shape, .. } => {

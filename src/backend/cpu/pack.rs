@@ -105,8 +105,8 @@ fn pack_stage(
         (Op::Stem { shape, weights: to, bias, codes, integers }, Step::Stem { out_channels, .. }) => {
             let (scale, shift) = weights.norm0.scale_shift(eps);
             let k = shape.k();
-            let weight = |o: usize, i: usize| finite(f64::from(weights.conv0[o * k + i]) * scale[o]);
-            pack_matrix(into.at(to), k, *out_channels, weight);
+            let weight = |o: usize, i: usize| f64::from(weights.conv0[o * k + i]) * scale[o];
+            shape.pack(into.at(to), |o, i| if o < *out_channels { weight(o, i) } else { 0.0 });
             into.bias(bias, shift.into_iter().map(finite));
             if let (Some(to), Some(ranges)) = (codes, ranges) {
                 let channels = Channels { base: *out_channels, growth: 1 };

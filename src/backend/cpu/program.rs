@@ -277,7 +277,7 @@ pub(super) fn stage(step: &Step, blocks: &[Channels], slabs: &[Slab], places: &m
                 out_channels: pad(out_channels),
                 slab_stride: slabs[0].stride,
             };
-            let weights = places.take(matrix_len(shape.k(), shape.out_channels));
+            let weights = places.take(shape.weights_len());
             ("stem".into(), 0, Op::Stem { shape, weights, bias: places.take(shape.out_channels), codes: None, integers: Vec::new() })
         }
         Step::DenseLayer { block, layer, .. } => {

@@ -142,7 +142,7 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
 
 fn first(&[channels, side]: &[usize; 2]) -> Workload {
     let shape = StemShape { channels, height: side, width: side, out_channels: 64, slab_stride: 64 };
-    let (w, bias) = (weights(matrix_len(shape.k(), 64), shape.k()), vec![0.1; 64]);
+    let (w, bias) = (weights(shape.weights_len(), shape.k()), vec![0.1; 64]);
     let (image, mut scratch) = (activations(channels * side * side), vec![0.0; shape.scratch_len()]);
     let (rows, columns) = shape.output();
     let body = move |isa: Isa, dst: &mut [f32]| stem(isa, &shape, (&w, &bias), (&image, None), dst, &mut scratch, 1);
