@@ -12,7 +12,7 @@ pub mod cuda;
 pub mod integers;
 pub mod isa;
 pub mod packed_cache;
-mod parallel;
+pub mod parallel;
 pub mod select;
 
 pub use buffer::Buffer;

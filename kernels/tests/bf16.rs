@@ -15,6 +15,7 @@ use radnet_kernels::cpu::bf16::transition::{self, TransitionWeights, conv_len, p
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::spans::{Marked, Span};
 use radnet_kernels::cpu::transition::TransitionShape;
+use radnet_kernels::parallel::with_crew;
 use support::{Random, gamma, tiers};
 
 /// Half a unit in the last place of bf16, over the number.
@@ -120,7 +121,7 @@ fn transitions_are_within_bounds() {
             for (workers, spans) in [(1, None), (3, None), (2, Some(&spans[..]))] {
                 let mut dst = vec![9; rows * columns * shape.dst_stride];
                 let mut scratch = vec![f32::NAN; transition::scratch_len(isa, &shape) * workers];
-                transition(isa, &shape, &weights, (&src, spans), &mut dst, &mut scratch, workers);
+                with_crew(workers, |crew| transition(isa, &shape, &weights, (&src, spans), &mut dst, &mut scratch, crew));
                 runs.push(dst);
             }
             for (i, found) in runs[0].iter().enumerate() {
@@ -205,7 +206,9 @@ impl Layer {
                 pixel[..s.in_channels].fill(0x4E80);
             }
         }
-        dense_layer(isa, s, &self.weights(packed), Some(Marked { tiles, pixels, mid: Some(&mid) }), &mut slab, &mut scratch, workers);
+        with_crew(workers, |crew| {
+            dense_layer(isa, s, &self.weights(packed), Some(Marked { tiles, pixels, mid: Some(&mid) }), &mut slab, &mut scratch, crew)
+        });
         slab
     }
 
@@ -215,7 +218,7 @@ impl Layer {
         for group in slab.chunks_mut(image * images_at_once) {
             let shape = DenseShape { images: group.len() / image, ..self.shape };
             let mut scratch = vec![f32::NAN; scratch_len(isa, &shape, workers) * workers];
-            dense_layer(isa, &shape, &self.weights(packed), marked, group, &mut scratch, workers);
+            with_crew(workers, |crew| dense_layer(isa, &shape, &self.weights(packed), marked, group, &mut scratch, crew));
         }
         slab
     }

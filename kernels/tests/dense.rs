@@ -6,6 +6,7 @@ use radnet_kernels::Isa;
 use radnet_kernels::cpu::dense::{DenseShape, DenseWeights, dense_layer, mid_map};
 use radnet_kernels::cpu::layout::{matrix_len, pack_matrix};
 use radnet_kernels::cpu::spans::{Marked, Span};
+use radnet_kernels::parallel::with_crew;
 use support::{Random, assert_within, gamma, on_every_tier};
 
 struct Case {
@@ -61,7 +62,7 @@ impl Case {
             for group in slab.chunks_mut(image * images_at_once) {
                 let shape = DenseShape { images: group.len() / image, ..*s };
                 let mut scratch = vec![f32::NAN; shape.scratch_len(workers) * workers];
-                dense_layer(isa, &shape, weights, None, group, &mut scratch, workers);
+                with_crew(workers, |crew| dense_layer(isa, &shape, weights, None, group, &mut scratch, crew));
             }
             slab
         })
@@ -80,7 +81,9 @@ impl Case {
                     pixel[..s.in_channels].fill(1e9);
                 }
             }
-            dense_layer(isa, s, weights, Some(Marked { tiles, pixels, mid: Some(&mid) }), &mut slab, &mut scratch, workers);
+            with_crew(workers, |crew| {
+                dense_layer(isa, s, weights, Some(Marked { tiles, pixels, mid: Some(&mid) }), &mut slab, &mut scratch, crew)
+            });
             slab
         })
     }

@@ -10,6 +10,7 @@ use radnet_kernels::cpu::segmentation::{SegmentationShape, SegmentationWeights, 
 use radnet_kernels::cpu::spans::Span;
 use radnet_kernels::cpu::stem::{StemShape, stem};
 use radnet_kernels::cpu::transition::{TransitionShape, TransitionWeights, transition};
+use radnet_kernels::parallel::with_crew;
 use support::{Random, assert_within, gamma, on_every_tier};
 
 fn packed(k: usize, n: usize, weight: impl Fn(usize, usize) -> f32) -> Vec<f32> {
@@ -37,7 +38,7 @@ fn stem_is_within_bounds() {
         let run = |isa, workers, spans| {
             let mut slab = vec![9.0; ph * pw * shape.slab_stride];
             let mut scratch = vec![f32::NAN; shape.scratch_len() * workers];
-            stem(isa, &shape, (&weights, &bias), (&image, spans), &mut slab, &mut scratch, workers);
+            with_crew(workers, |crew| stem(isa, &shape, (&weights, &bias), (&image, spans), &mut slab, &mut scratch, crew));
             slab
         };
         let what = format!("{shape:?}");
@@ -94,7 +95,9 @@ fn transition_is_within_bounds() {
         let run = |isa, workers| {
             let mut dst = vec![9.0; ph * pw * shape.dst_stride];
             let weights = TransitionWeights { scale: &scale, shift: &shift, conv: &conv };
-            transition(isa, &shape, &weights, (&src, None), &mut dst, &mut vec![f32::NAN; shape.scratch_len() * workers], workers);
+            with_crew(workers, |crew| {
+                transition(isa, &shape, &weights, (&src, None), &mut dst, &mut vec![f32::NAN; shape.scratch_len() * workers], crew)
+            });
             dst
         };
         let what = format!("{shape:?}");

@@ -17,7 +17,7 @@ use super::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
 use super::winograd::{self, InputTransform, OutputTransform, PATCH, POINTS, TILE};
 use super::{Kernel, part};
 use crate::isa::Isa;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, Crew, SharedMut};
 
 /// Bytes of packed pixels in one block of the 1×1.
 const BLOCK_BYTES: usize = 96 * 1024;
@@ -92,7 +92,7 @@ impl DenseShape {
     }
 }
 
-/// Runs a layer on `workers` threads of the current pool; `scratch` holds [`DenseShape::scratch_len`] floats for each.
+/// Runs a layer shared among the crew; `scratch` holds [`DenseShape::scratch_len`] floats for each of its workers.
 /// With `marked`, for a single image, only those tiles are written.
 ///
 /// # Panics
@@ -104,7 +104,7 @@ pub fn dense_layer(
     marked: Option<Marked<'_, f32>>,
     slab: &mut [f32],
     scratch: &mut [f32],
-    workers: usize,
+    crew: &Crew<'_>,
 ) {
     let pixels = shape.images * shape.height * shape.width;
     if pixels == 0 {
@@ -115,13 +115,14 @@ pub fn dense_layer(
     assert!(shape.slab_stride >= k + growth && slab.len() >= pixels * shape.slab_stride);
     assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.bias1.len() >= mid);
     assert!(weights.conv1.len() >= matrix_len(k, mid) && weights.conv2.len() >= shape.conv2_len());
+    let workers = crew.workers();
     let grid = Grid::new(shape, unaliased(shape.mid), workers);
     let tiles = Tiles::new(shape, grid, marked.as_ref());
     let known = marked.and_then(|marked| marked.mid);
     let parts = Parts::of(shape, &grid);
     assert!(scratch.len() >= parts.total * workers);
     let slab = SharedMut::new(slab);
-    parallel::over_chunks(&mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
+    parallel::over_chunks(crew, &mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
         let strips = part(grid.strips(), workers, worker);
         if strips.is_empty() {
             return;

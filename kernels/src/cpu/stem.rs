@@ -14,7 +14,7 @@ use super::layout::{PANEL, matrix_len, panel_len, unaliased};
 use super::spans::Span;
 use super::{Kernel, part};
 use crate::isa::Isa;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, Crew, SharedMut};
 use rows::{COMMON, Columns, PLANES, POINTS};
 pub(crate) use rows::{STEP, TILE};
 
@@ -133,7 +133,7 @@ impl StemShape {
     }
 }
 
-/// Runs the stem on one image \[channels, height, width\]; `scratch` holds [`StemShape::scratch_len`] floats for each of `workers`.
+/// Runs the stem on one image \[channels, height, width\]; `scratch` holds [`StemShape::scratch_len`] floats for each worker of the crew.
 /// With `spans`, one an output row, only those pixels are written.
 ///
 /// # Panics
@@ -145,7 +145,7 @@ pub fn stem(
     (input, spans): (&[f32], Option<&[Span]>),
     slab: &mut [f32],
     scratch: &mut [f32],
-    workers: usize,
+    crew: &Crew<'_>,
 ) {
     let (rows, columns) = shape.output();
     assert!((1..=MAX_CHANNELS).contains(&shape.channels) && shape.out_channels.is_multiple_of(PANEL));
@@ -154,9 +154,10 @@ pub fn stem(
     assert!(weights.len() >= shape.weights_len() && bias.len() >= shape.out_channels);
     assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
     let len = shape.scratch_len();
+    let workers = crew.workers();
     assert!(scratch.len() >= len * workers);
     let slab = SharedMut::new(slab);
-    parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
+    parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
         let rows = part(rows, workers, worker);
         isa.run(Worker { shape, weights, bias, input, spans, rows, slab, scratch: scratch.as_mut_ptr() });
     });

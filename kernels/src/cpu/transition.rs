@@ -11,7 +11,7 @@ use super::prologue::NormReluPool;
 use super::spans::Span;
 use super::{Kernel, part};
 use crate::isa::Isa;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, Crew, SharedMut};
 
 /// Bytes of packed pixels in one block, and the most pixels it holds.
 const BLOCK_BYTES: usize = 96 * 1024;
@@ -61,7 +61,7 @@ impl TransitionShape {
     }
 }
 
-/// Runs a transition on one image; `scratch` holds [`TransitionShape::scratch_len`] floats for each of `workers`. With `spans`, one an output
+/// Runs a transition on one image; `scratch` holds [`TransitionShape::scratch_len`] floats for each worker of the crew. With `spans`, one an output
 /// row, only those pixels are written.
 ///
 /// # Panics
@@ -73,7 +73,7 @@ pub fn transition(
     (src, spans): (&[f32], Option<&[Span]>),
     dst: &mut [f32],
     scratch: &mut [f32],
-    workers: usize,
+    crew: &Crew<'_>,
 ) {
     let (rows, columns) = (shape.height / 2, shape.width / 2);
     let pixels = rows * columns;
@@ -83,9 +83,10 @@ pub fn transition(
     assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.conv.len() >= matrix_len(k, n));
     assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
     let len = shape.scratch_len();
+    let workers = crew.workers();
     assert!(scratch.len() >= len * workers);
     let dst = SharedMut::new(dst);
-    parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
+    parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
         let scratch = scratch.as_mut_ptr();
         let run = |pixels| isa.run(Worker { shape, weights, src, pixels, dst, scratch });
         match spans {

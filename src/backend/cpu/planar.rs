@@ -11,6 +11,7 @@ use radnet_kernels::cpu::dense::{DenseShape, DenseWeights, dense_layer, mid_map}
 use radnet_kernels::cpu::segmentation::{SegmentationWeights, segmentation_map};
 use radnet_kernels::cpu::stem::stem;
 use radnet_kernels::cpu::transition::{TransitionWeights, transition};
+use radnet_kernels::parallel::{Crew, with_crew};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -77,29 +78,44 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// The memory of a run: an arena with its marks, and scratch for each of several workers when one slice is shared among them.
+/// Who runs a stage and where: an arena with its marks, the crew, and scratch for each of its workers when they are several.
 pub(super) struct Memory<'a> {
     pub(super) arena: &'a mut [f32],
     pub(super) marks: &'a mut Marks,
-    pub(super) shared: Option<(&'a mut [f32], usize)>,
+    pub(super) shared: Option<&'a mut [f32]>,
+    pub(super) crew: &'a Crew<'a>,
 }
 
 impl CpuBackend {
-    /// Runs slices from the queue until it is empty, a group at a time.
-    pub(super) fn run_slices(&self, scan: &Scan<'_>, queue: &Queue<'_>, threads: usize, mut memory: Memory<'_>) -> Result<()> {
+    /// Runs slices from the queue until it is empty, a group at a time; with `shared` scratch, each by a crew. The host's code, which may
+    /// use the pool, is called outside of it.
+    pub(super) fn run_slices(
+        &self,
+        scan: &Scan<'_>,
+        queue: &Queue<'_>,
+        threads: usize,
+        (arena, marks): (&mut [f32], &mut Marks),
+        mut shared: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let workers = if shared.is_some() { self.threads } else { 1 };
         while let Some((slices, mut mine)) = queue.next(threads, self.slice_vector) {
             let group = slices.len();
             for (slot, slice) in slices.enumerate() {
                 scan.check()?;
                 let input = self.arena.input();
-                scan.source.write_slice(slice, &mut memory.arena[input.clone()]);
-                memory.marks.look(self.air.as_ref(), &memory.arena[input]);
-                for stage in 0..self.program.single {
-                    self.run_stage(stage, slot, 1, &mut mine, &mut memory);
-                }
-            }
-            for stage in self.program.single..self.program.planar {
-                self.run_stage(stage, 0, group, &mut mine, &mut memory);
+                scan.source.write_slice(slice, &mut arena[input.clone()]);
+                marks.look(self.air.as_ref(), &arena[input]);
+                with_crew(workers, |crew| {
+                    let mut memory = Memory { arena, marks, shared: shared.as_deref_mut(), crew };
+                    for stage in 0..self.program.single {
+                        self.run_stage(stage, slot, 1, &mut mine, &mut memory);
+                    }
+                    if slot + 1 == group {
+                        for stage in self.program.single..self.program.planar {
+                            self.run_stage(stage, 0, group, &mut mine, &mut memory);
+                        }
+                    }
+                });
             }
             (0..group).for_each(|_| scan.finished());
         }
@@ -111,7 +127,7 @@ impl CpuBackend {
         let started = self.clocks.as_ref().map(|_| Instant::now());
         self.execute(index, slot, count, out, memory);
         if let (Some(clocks), Some(started)) = (&self.clocks, started) {
-            clocks.add(index, started, count, memory.shared.as_ref().map_or(1, |(_, workers)| *workers));
+            clocks.add(index, started, count, memory.crew.workers());
         }
     }
 
@@ -139,10 +155,10 @@ impl CpuBackend {
         let slab = self.arena.slab(stage.block, slot, shape.images);
         let marked = memory.marks.layer(&stage.op, self.known_mid(index));
         match &mut memory.shared {
-            Some((scratch, workers)) => dense_layer(self.isa, shape, &weights, marked, &mut memory.arena[slab], scratch, *workers),
+            Some(scratch) => dense_layer(self.isa, shape, &weights, marked, &mut memory.arena[slab], scratch, memory.crew),
             None => {
                 let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
-                dense_layer(self.isa, shape, &weights, marked, slab, scratch, 1);
+                dense_layer(self.isa, shape, &weights, marked, slab, scratch, memory.crew);
             }
         }
     }
@@ -186,25 +202,25 @@ impl CpuBackend {
             Op::Stem { shape, weights, bias, .. } => {
                 let weights = (w(weights), w(bias));
                 let [input, slab, own] = disjoint(memory.arena, [self.arena.input(), slab, own]);
-                let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+                let scratch = memory.shared.as_deref_mut().unwrap_or(own);
                 let empty = self.empty_slab(0);
                 let spans = memory.marks.enter(&stage.op, empty.is_some());
                 if let (Some(empty), Some(spans)) = (empty, spans) {
                     air::fill(slab, empty, shape.slab_stride, spans);
                 }
-                stem(self.isa, shape, weights, (input, spans), slab, scratch, workers);
+                stem(self.isa, shape, weights, (input, spans), slab, scratch, memory.crew);
             }
             Op::Transition { shape, scale, shift, conv, .. } => {
                 let weights = TransitionWeights { scale: w(scale), shift: w(shift), conv: w(conv) };
                 let next = self.arena.slab(stage.block + 1, image, 1);
                 let [slab, next, own] = disjoint(memory.arena, [slab, next, own]);
-                let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+                let scratch = memory.shared.as_deref_mut().unwrap_or(own);
                 let empty = self.empty_slab(stage.block + 1);
                 let spans = memory.marks.enter(&stage.op, empty.is_some());
                 if let (Some(empty), Some(spans)) = (empty, spans) {
                     air::fill(next, empty, shape.dst_stride, spans);
                 }
-                transition(self.isa, shape, &weights, (slab, spans), next, scratch, workers);
+                transition(self.isa, shape, &weights, (slab, spans), next, scratch, memory.crew);
             }
             Op::Segmentation { shape, head, scale, shift, conv, bias, .. } => {
                 let Some(map) = out.segmentation.get_mut(image) else { return };

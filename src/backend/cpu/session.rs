@@ -10,6 +10,7 @@ use crate::observer::Observer;
 use crate::tensor::SliceSource;
 use crate::{Error, ErrorKind, Result};
 use radnet_kernels::Buffer;
+use radnet_kernels::parallel::Crew;
 use std::sync::atomic::AtomicUsize;
 
 /// Arenas for every thread, shared scratch for slices that several threads work on, and the buffers of the recurrence.
@@ -33,27 +34,27 @@ impl<'a> CpuSession<'a> {
     }
 
     /// Whole rounds of slices are taken from a queue by every thread, so that a slower one takes fewer; what is left over (all of a scan shorter than
-    /// the threads) is shared slice by slice.
+    /// the threads) is shared slice by slice, each by a crew.
     fn run(&mut self, scan: &Scan<'_>, mut out: Outputs<'_>) -> Result<()> {
         let backend = self.backend;
         let (slices, threads) = (scan.source.slices(), backend.threads);
         let alone = slices / threads * threads;
         {
             let (arena, marks) = &mut self.arenas[0];
-            backend.prepare_air(slices, &mut Memory { arena, marks, shared: None });
+            backend.prepare_air(slices, &mut Memory { arena, marks, shared: None, crew: &Crew::alone() });
         }
         let queue = Queue::new(0..alone, out.take(alone, backend.slice_vector));
         spread(backend, scan, &queue, &mut self.arenas)?;
         let (arena, marks) = &mut self.arenas[0];
-        let memory = Memory { arena, marks, shared: (threads > 1).then_some((&mut self.shared[..], threads)) };
-        backend.run_slices(scan, &Queue::new(alone..slices, out), 1, memory)
+        let shared = (threads > 1).then_some(&mut self.shared[..]);
+        backend.run_slices(scan, &Queue::new(alone..slices, out), 1, (&mut arena[..], marks), shared)
     }
 }
 
 /// Lets every arena's thread take slices from the queue.
 fn spread(backend: &CpuBackend, scan: &Scan<'_>, queue: &Queue<'_>, arenas: &mut [(Buffer, Marks)]) -> Result<()> {
     if let [(arena, marks)] = arenas {
-        return backend.run_slices(scan, queue, backend.threads, Memory { arena, marks, shared: None });
+        return backend.run_slices(scan, queue, backend.threads, (&mut arena[..], marks), None);
     }
     let (a0, a1) = arenas.split_at_mut(arenas.len() / 2);
     let (left, right) = rayon::join(|| spread(backend, scan, queue, a0), || spread(backend, scan, queue, a1));

@@ -68,7 +68,7 @@ impl CpuBackend {
         let w = |range: &Range<usize>| &self.packed[range.clone()];
         let ranges = [self.arena.input(), self.arena.floats(index), self.arena.slab(0, image, 1), self.arena.scratch(index)];
         let [input, floats, slab, own] = disjoint(memory.arena, ranges);
-        let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+        let scratch = memory.shared.as_deref_mut().unwrap_or(own);
         let stride = self.program.slabs[0].stride;
         let reached = integers.iter().position(|places| places.reach(input));
         // Nothing of the empty slice, which has the first stem, is like a slice that has another.
@@ -84,10 +84,10 @@ impl CpuBackend {
             let weights = StemWeights { unit: places.numbers.unit, conv: words(w(&places.conv)), scale, offset };
             let (scale, offset) = self.factors(factors);
             let slab = Slab { codes: codes_mut(slab), scale, offset };
-            integers::stem(places.level, &slabs, &weights, (input, spans), slab, scratch, workers);
+            integers::stem(places.level, &slabs, &weights, (input, spans), slab, scratch, memory.crew);
             return;
         }
-        stem(self.isa, shape, (w(weights), w(bias)), (input, spans), floats, scratch, workers);
+        stem(self.isa, shape, (w(weights), w(bias)), (input, spans), floats, scratch, memory.crew);
         let ((height, width), channels) = (shape.output(), shape.out_channels);
         match codes {
             Some(factors) => {

@@ -12,6 +12,7 @@ use radnet_kernels::cpu::bf16::transition::{TransitionWeights, conv_len, pack_co
 use radnet_kernels::cpu::dense::DenseShape;
 use radnet_kernels::cpu::layout::pad;
 use radnet_kernels::cpu::transition::TransitionShape;
+use radnet_kernels::parallel::Crew;
 
 pub(crate) fn all(set: Set) -> Vec<Workload> {
     let mut all: Vec<Workload> = products(set).iter().map(of_sums).collect();
@@ -76,7 +77,7 @@ fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
     let body = move |isa: Isa, slab: &mut [f32]| {
         let (scale, shift, conv1, conv2) = packed.of(isa);
         let w = DenseWeights { scale, shift, conv1, bias1: &bias1, conv2 };
-        dense_layer(isa, &shape, &w, None, halves_mut(slab), &mut scratch, 1);
+        dense_layer(isa, &shape, &w, None, halves_mut(slab), &mut scratch, &Crew::alone());
     };
     Workload::new(family, name, shape.flop() / 2, output, body)
 }
@@ -95,7 +96,7 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
     let body = move |isa: Isa, dst: &mut [f32]| {
         let (scale, shift, conv) = packed.of(isa);
         let w = TransitionWeights { scale, shift, conv };
-        transition(isa, &shape, &w, (halves(&src), None), halves_mut(dst), &mut scratch, 1);
+        transition(isa, &shape, &w, (halves(&src), None), halves_mut(dst), &mut scratch, &Crew::alone());
     };
     let output = vec![0.0; floats_of_words((side / 2) * (side / 2) * n)];
     Workload::new("transition bf16", format!("{side}×{side}×{k}"), shape.flop() / 2, output, body)

@@ -12,6 +12,7 @@ use radnet_kernels::cpu::recurrent::{CellShape, CellWeights, recur};
 use radnet_kernels::cpu::segmentation::{SegmentationShape, SegmentationWeights, segmentation_map};
 use radnet_kernels::cpu::stem::{StemShape, stem};
 use radnet_kernels::cpu::transition::{TransitionShape, TransitionWeights, transition};
+use radnet_kernels::parallel::Crew;
 
 /// Rows × outputs × length of the sums. Counted: whole and broken tiles of every tier. Timed: a block of pixels in each dense block, and a
 /// point of Winograd.
@@ -123,7 +124,7 @@ fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
     let slab = activations(shape.images * shape.height * shape.width * shape.slab_stride);
     let body = move |isa: Isa, slab: &mut [f32]| {
         let w = DenseWeights { scale: &scale, shift: &shift, conv1: &conv1, bias1: &bias1, conv2: &conv2 };
-        dense_layer(isa, &shape, &w, None, slab, &mut scratch, 1);
+        dense_layer(isa, &shape, &w, None, slab, &mut scratch, &Crew::alone());
     };
     Workload::new(family, name, shape.flop() / 2, slab, body)
 }
@@ -135,7 +136,7 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
     let (src, mut scratch) = (activations(side * side * unaliased(k)), vec![0.0; shape.scratch_len()]);
     let body = move |isa: Isa, dst: &mut [f32]| {
         let w = TransitionWeights { scale: &scale, shift: &shift, conv: &conv };
-        transition(isa, &shape, &w, (&src, None), dst, &mut scratch, 1);
+        transition(isa, &shape, &w, (&src, None), dst, &mut scratch, &Crew::alone());
     };
     Workload::new("transition fp32", format!("{side}×{side}×{k}"), shape.flop() / 2, vec![0.0; (side / 2) * (side / 2) * n], body)
 }
@@ -145,7 +146,7 @@ fn first(&[channels, side]: &[usize; 2]) -> Workload {
     let (w, bias) = (weights(shape.weights_len(), shape.k()), vec![0.1; 64]);
     let (image, mut scratch) = (activations(channels * side * side), vec![0.0; shape.scratch_len()]);
     let (rows, columns) = shape.output();
-    let body = move |isa: Isa, dst: &mut [f32]| stem(isa, &shape, (&w, &bias), (&image, None), dst, &mut scratch, 1);
+    let body = move |isa: Isa, dst: &mut [f32]| stem(isa, &shape, (&w, &bias), (&image, None), dst, &mut scratch, &Crew::alone());
     Workload::new("stem fp32", format!("{channels}×{side}×{side}"), shape.flop() / 2, vec![0.0; rows * columns * 64], body)
 }
 

@@ -16,6 +16,7 @@ use radnet_kernels::cpu::layout::pad;
 use radnet_kernels::cpu::stem::StemShape;
 use radnet_kernels::cpu::transition::TransitionShape;
 use radnet_kernels::isa::Portable;
+use radnet_kernels::parallel::Crew;
 use radnet_kernels::{Integers, Isa};
 
 pub(crate) fn all(set: Set) -> Vec<Workload> {
@@ -92,7 +93,7 @@ fn dense(family: &'static str, name: String, shape: DenseShape) -> Workload {
         let (conv1, conv2) = packed.of(level);
         let weights =
             DenseWeights { low: &low, high: &high, conv1, scale1: &scale1, offset1: &offset1, conv2, scale2: &scale2, offset2: &offset2 };
-        dense_layer(level, &shape, &weights, None, codes_mut(slab), &mut scratch, 1);
+        dense_layer(level, &shape, &weights, None, codes_mut(slab), &mut scratch, &Crew::alone());
     };
     Workload::new(family, name, shape.flop() / 2, output, body)
 }
@@ -114,7 +115,7 @@ fn pooled(&[side, k]: &[usize; 2]) -> Workload {
         let level = Integers::of(isa);
         let conv = packed.of(level);
         let weights = TransitionWeights { low: &low, high: &high, conv, scale: &scale, offset: &offset };
-        transition::transition(level, &shape, &weights, (&src, None), codes_mut(dst), &mut scratch, 1);
+        transition::transition(level, &shape, &weights, (&src, None), codes_mut(dst), &mut scratch, &Crew::alone());
     };
     let output = vec![0.0; floats_of_codes((side / 2) * (side / 2) * n)];
     Workload::new("transition int8", format!("{side}×{side}×{k}"), shape.flop() / 2, output, body)
@@ -138,7 +139,7 @@ fn first(&[channels, side]: &[usize; 2]) -> Workload {
         let conv = packed.of(level);
         let weights = StemWeights { unit: 4096.0, conv, scale: &scale, offset: &offset };
         let slab = Slab { codes: codes_mut(dst), scale: &inverse, offset: &zero };
-        stem::stem(level, &shape, &weights, (&image, None), slab, &mut scratch, 1);
+        stem::stem(level, &shape, &weights, (&image, None), slab, &mut scratch, &Crew::alone());
     };
     let (rows, columns) = shape.output();
     Workload::new("stem int8", format!("{channels}×{side}×{side}"), shape.flop() / 2, vec![0.0; floats_of_codes(rows * columns * 64)], body)

@@ -24,7 +24,7 @@ use crate::cpu::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
 use crate::cpu::tiles;
 use crate::cpu::winograd::{PATCH, POINTS, TILE};
 use crate::isa::Isa;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, Crew, SharedMut};
 
 /// Bytes of packed pixels in one block of the 1×1.
 const BLOCK_BYTES: usize = 48 * 1024;
@@ -108,7 +108,7 @@ fn in_tiles<'a>(shape: &'a DenseShape, weights: &DenseWeights<'a>) -> tiles::den
     }
 }
 
-/// Runs a layer on `workers` threads of the current pool; `scratch` holds [`scratch_len`] floats for each.
+/// Runs a layer shared among the crew; `scratch` holds [`scratch_len`] floats for each of its workers.
 /// With `marked`, for a single image, only those tiles are written.
 ///
 /// # Panics
@@ -120,7 +120,7 @@ pub fn dense_layer(
     marked: Option<Marked<'_, u16>>,
     slab: &mut [u16],
     scratch: &mut [f32],
-    workers: usize,
+    crew: &Crew<'_>,
 ) {
     let pixels = shape.images * shape.height * shape.width;
     if pixels == 0 {
@@ -134,15 +134,16 @@ pub fn dense_layer(
     #[cfg(target_arch = "x86_64")]
     if let Isa::Amx(token) = isa {
         // SAFETY: every length was checked against the shape.
-        return unsafe { tiles::dense::dense_layer(token, &in_tiles(shape, weights), marked, slab, scratch, workers) };
+        return unsafe { tiles::dense::dense_layer(token, &in_tiles(shape, weights), marked, slab, scratch, crew) };
     }
+    let workers = crew.workers();
     let grid = Grid::new(shape, unaliased(shape.mid), workers);
     let tiles = Tiles::new(shape, grid, marked.as_ref());
     let known = marked.and_then(|marked| marked.mid);
     let parts = Parts::of(shape, &grid);
     assert!(scratch.len() >= parts.total * workers);
     let slab = SharedMut::new(slab);
-    parallel::over_chunks(&mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
+    parallel::over_chunks(crew, &mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
         let strips = part(grid.strips(), workers, worker);
         if strips.is_empty() {
             return;

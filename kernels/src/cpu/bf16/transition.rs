@@ -17,7 +17,7 @@ use crate::cpu::spans::Span;
 use crate::cpu::tiles;
 use crate::cpu::transition::TransitionShape;
 use crate::isa::Isa;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, Crew, SharedMut};
 
 /// Bytes of packed pixels in one block, and the most pixels it holds.
 const BLOCK_BYTES: usize = 48 * 1024;
@@ -63,7 +63,7 @@ pub fn scratch_len(isa: Isa, shape: &TransitionShape) -> usize {
     block_pixels(shape) * unaliased(shape.in_channels) / 2
 }
 
-/// Runs a transition on one image; `scratch` holds [`scratch_len`] floats for each of `workers`. With `spans`, one an output row, only those
+/// Runs a transition on one image; `scratch` holds [`scratch_len`] floats for each worker of the crew. With `spans`, one an output row, only those
 /// pixels are written.
 ///
 /// # Panics
@@ -75,7 +75,7 @@ pub fn transition(
     (src, spans): (&[u16], Option<&[Span]>),
     dst: &mut [u16],
     scratch: &mut [f32],
-    workers: usize,
+    crew: &Crew<'_>,
 ) {
     let (rows, columns) = (shape.height / 2, shape.width / 2);
     let pixels = rows * columns;
@@ -89,12 +89,13 @@ pub fn transition(
         let norm = tiles::Norm { scale: weights.scale.as_ptr(), shift: weights.shift.as_ptr() };
         let tiled = tiles::transition::Transition { shape, norm, conv: weights.conv.as_ptr().cast(), new: tiles::Plain };
         // SAFETY: every length was checked against the shape.
-        return unsafe { tiles::transition::transition::<tiles::Half>(token, &tiled, (src, spans), dst, scratch, workers) };
+        return unsafe { tiles::transition::transition::<tiles::Half>(token, &tiled, (src, spans), dst, scratch, crew) };
     }
     let len = scratch_len(isa, shape);
+    let workers = crew.workers();
     assert!(scratch.len() >= len * workers);
     let dst = SharedMut::new(dst);
-    parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
+    parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
         let scratch = scratch.as_mut_ptr().cast();
         let run = |pixels| isa.run_halves(Worker { shape, weights, src, pixels, dst, scratch });
         match spans {

@@ -27,7 +27,7 @@ use crate::cpu::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::tiles;
 use crate::integers::Integers;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, Crew, SharedMut};
 
 /// Bytes of packed pixels in one block of the 1×1.
 const BLOCK_BYTES: usize = 48 * 1024;
@@ -89,7 +89,7 @@ fn in_tiles<'a>(shape: &'a DenseShape, weights: &DenseWeights<'a>) -> tiles::den
     }
 }
 
-/// Runs a layer on `workers` threads of the current pool; `scratch` holds [`scratch_len`] floats for each.
+/// Runs a layer shared among the crew; `scratch` holds [`scratch_len`] floats for each of its workers.
 /// With `marked`, for a single image, only those tiles are written; its mid map is [`mid_map`]'s.
 ///
 /// # Panics
@@ -101,7 +101,7 @@ pub fn dense_layer(
     marked: Option<Marked<'_, u8>>,
     slab: &mut [u8],
     scratch: &mut [f32],
-    workers: usize,
+    crew: &Crew<'_>,
 ) {
     let pixels = shape.images * shape.height * shape.width;
     if pixels == 0 {
@@ -111,8 +111,9 @@ pub fn dense_layer(
     #[cfg(target_arch = "x86_64")]
     if let Integers::Amx(token) = level {
         // SAFETY: every length was checked against the shape.
-        return unsafe { tiles::dense::dense_layer(token, &in_tiles(shape, weights), marked, slab, scratch, workers) };
+        return unsafe { tiles::dense::dense_layer(token, &in_tiles(shape, weights), marked, slab, scratch, crew) };
     }
+    let workers = crew.workers();
     let grid = Grid::new(shape, unaliased(shape.mid), workers);
     let marked = marked.map(|Marked { tiles, pixels, mid }| Marked { tiles, pixels, mid: mid.map(|mid| mid.as_chunks().0) });
     let tiles = Tiles::new(shape, grid, marked.as_ref());
@@ -120,7 +121,7 @@ pub fn dense_layer(
     let parts = Parts::of(level, shape, &grid);
     assert!(scratch.len() >= parts.total * workers);
     let slab = SharedMut::new(slab);
-    parallel::over_chunks(&mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
+    parallel::over_chunks(crew, &mut scratch[..parts.total * workers], parts.total, &|worker, scratch| {
         let strips = part(grid.strips(), workers, worker);
         if strips.is_empty() {
             return;

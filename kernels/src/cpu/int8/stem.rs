@@ -25,7 +25,7 @@ use crate::cpu::tiles;
 use crate::integers::Integers;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Amx;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, Crew, SharedMut};
 use std::ops::Range;
 
 /// Numbers that a window row takes.
@@ -143,7 +143,7 @@ pub fn scratch_len(level: Integers, shape: &StemShape) -> usize {
     rows_len(level, shape) + 3 * shape.conv().1 * shape.out_channels
 }
 
-/// Runs the stem on one image \[channels, height, width\] whose values are numbers that the weights were packed for ([`fits`]); `scratch` holds [`scratch_len`] floats for each of `workers`.
+/// Runs the stem on one image \[channels, height, width\] whose values are numbers that the weights were packed for ([`fits`]); `scratch` holds [`scratch_len`] floats for each worker of the crew.
 /// With `spans`, one an output row, only those pixels are written.
 ///
 /// # Panics
@@ -155,7 +155,7 @@ pub fn stem(
     (input, spans): (&[f32], Option<&[Span]>),
     slab: Slab<'_>,
     scratch: &mut [f32],
-    workers: usize,
+    crew: &Crew<'_>,
 ) {
     let (rows, columns) = shape.output();
     let n = shape.out_channels;
@@ -168,8 +168,9 @@ pub fn stem(
     let requantise = (scale, offset);
     let slab = SharedMut::new(codes);
     let len = scratch_len(level, shape);
+    let workers = crew.workers();
     assert!(scratch.len() >= len * workers);
-    parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
+    parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
         let (words, ring) = scratch.split_at_mut(rows_len(level, shape));
         let (words, ring) = (words.as_mut_ptr().cast(), ring.as_mut_ptr());
         Worker { level, shape, weights, input, spans, slab, requantise, words, ring }.run(part(rows, workers, worker));

@@ -18,7 +18,7 @@ use crate::cpu::spans::Span;
 use crate::cpu::tiles;
 use crate::cpu::transition::TransitionShape;
 use crate::integers::Integers;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, Crew, SharedMut};
 
 /// Bytes of packed pixels in one block, and the most pixels it holds.
 const BLOCK_BYTES: usize = 48 * 1024;
@@ -81,7 +81,7 @@ pub fn scratch_len(level: Integers, shape: &TransitionShape) -> usize {
     block_pixels(shape) * unaliased(shape.in_channels) / 2
 }
 
-/// Runs a transition on one image; `scratch` holds [`scratch_len`] floats for each of `workers`. With `spans`, one an output row, only those
+/// Runs a transition on one image; `scratch` holds [`scratch_len`] floats for each worker of the crew. With `spans`, one an output row, only those
 /// pixels are written.
 ///
 /// # Panics
@@ -93,7 +93,7 @@ pub fn transition(
     (src, spans): (&[u8], Option<&[Span]>),
     dst: &mut [u8],
     scratch: &mut [f32],
-    workers: usize,
+    crew: &Crew<'_>,
 ) {
     let (rows, columns) = (shape.height / 2, shape.width / 2);
     let pixels = rows * columns;
@@ -109,12 +109,13 @@ pub fn transition(
         let new = Requantise { scale: weights.scale.as_ptr(), offset: weights.offset.as_ptr() };
         let tiled = tiles::transition::Transition { shape, norm, conv: weights.conv.as_ptr(), new };
         // SAFETY: every length was checked against the shape.
-        return unsafe { tiles::transition::transition::<tiles::Code>(token, &tiled, (src, spans), dst, scratch, workers) };
+        return unsafe { tiles::transition::transition::<tiles::Code>(token, &tiled, (src, spans), dst, scratch, crew) };
     }
     let len = scratch_len(level, shape);
+    let workers = crew.workers();
     assert!(scratch.len() >= len * workers);
     let dst = SharedMut::new(dst);
-    parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
+    parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
         let scratch = scratch.as_mut_ptr().cast();
         let run = |pixels| level.run(Worker { shape, weights, src, pixels, dst, scratch });
         match spans {
@@ -216,6 +217,7 @@ impl Worker<'_> {
 mod tests {
     use super::super::test_numbers::Numbers;
     use super::*;
+    use crate::parallel::with_crew;
 
     /// Equal to the definition over i64, code for code: odd maps, flips, spans, one and three workers, every level.
     #[test]
@@ -245,7 +247,7 @@ mod tests {
                 for (workers, spans) in [(1, None), (3, None), (2, Some(&spans[..]))] {
                     let mut dst = vec![9; rows * columns * shape.dst_stride];
                     let mut scratch = vec![f32::NAN; scratch_len(level, &shape) * workers];
-                    transition(level, &shape, &weights, (&src, spans), &mut dst, &mut scratch, workers);
+                    with_crew(workers, |crew| transition(level, &shape, &weights, (&src, spans), &mut dst, &mut scratch, crew));
                     for (i, found) in dst.iter().enumerate() {
                         let (pixel, o) = (i / shape.dst_stride, i % shape.dst_stride);
                         let (y, x) = (pixel / columns, pixel % columns);

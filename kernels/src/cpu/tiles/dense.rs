@@ -15,7 +15,7 @@ use crate::cpu::spans::{Marked, Span};
 use crate::cpu::strips::{columns_of, wanted_columns};
 use crate::cpu::winograd::TILE;
 use crate::isa::Amx;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, Crew, SharedMut};
 use std::marker::PhantomData;
 
 /// Bytes of a strip of the mid map, about: with the weights of the 3×3 it stays in the second cache.
@@ -108,9 +108,10 @@ pub(crate) unsafe fn dense_layer<P: Precision>(
     marked: Option<Marked<'_, P::Number>>,
     slab: &mut [P::Number],
     scratch: &mut [f32],
-    workers: usize,
+    crew: &Crew<'_>,
 ) {
     let shape = layer.shape;
+    let workers = crew.workers();
     let cut = Cut::of::<P>(shape, workers);
     let len = cut.total / 4;
     assert!(scratch.len() >= len * workers);
@@ -120,7 +121,7 @@ pub(crate) unsafe fn dense_layer<P: Precision>(
         assert!(marked.mid.is_none_or(|mid| mid.len() >= shape.height * shape.width * shape.mid));
     }
     let slab = SharedMut::new(slab);
-    parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
+    parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
         let strips = part(cut.strips, workers, worker);
         if !strips.is_empty() {
             super::run(token, Worker { layer, cut, marked, strips, slab, scratch: scratch.as_mut_ptr().cast() });

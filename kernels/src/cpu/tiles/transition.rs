@@ -9,7 +9,7 @@ use crate::cpu::part;
 use crate::cpu::spans::Span;
 use crate::cpu::transition::TransitionShape;
 use crate::isa::Amx;
-use crate::parallel::{self, SharedMut};
+use crate::parallel::{self, Crew, SharedMut};
 
 /// A transition's weights as tiles take them.
 #[derive(Clone, Copy)]
@@ -44,12 +44,13 @@ pub(crate) unsafe fn transition<P: Precision>(
     (src, spans): (&[P::Number], Option<&[Span]>),
     dst: &mut [P::Number],
     scratch: &mut [f32],
-    workers: usize,
+    crew: &Crew<'_>,
 ) {
     let (rows, len) = (transition.shape.height / 2, scratch_len::<P>(transition.shape));
+    let workers = crew.workers();
     assert!(scratch.len() >= len * workers);
     let dst = SharedMut::new(dst);
-    parallel::over_chunks(&mut scratch[..len * workers], len, &|worker, scratch| {
+    parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
         let rows = part(rows, workers, worker);
         super::run(token, Worker { transition, src, spans, rows, dst, scratch: scratch.as_mut_ptr().cast() });
     });

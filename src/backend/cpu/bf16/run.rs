@@ -38,12 +38,12 @@ impl CpuBackend {
         let slab = self.arena.slab(stage.block, slot, shape.images);
         let marked = memory.marks.layer(&stage.op, self.known_mid(index).map(halves));
         match &mut memory.shared {
-            Some((scratch, workers)) => {
-                dense_layer(self.isa, shape, &weights, marked, halves_mut(&mut memory.arena[slab]), scratch, *workers);
+            Some(scratch) => {
+                dense_layer(self.isa, shape, &weights, marked, halves_mut(&mut memory.arena[slab]), scratch, memory.crew);
             }
             None => {
                 let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
-                dense_layer(self.isa, shape, &weights, marked, halves_mut(slab), scratch, 1);
+                dense_layer(self.isa, shape, &weights, marked, halves_mut(slab), scratch, memory.crew);
             }
         }
     }
@@ -56,13 +56,13 @@ impl CpuBackend {
         let next = stage.block + 1;
         let ranges = [self.arena.slab(stage.block, image, 1), self.arena.slab(next, image, 1), self.arena.scratch(index)];
         let [slab, into, own] = disjoint(memory.arena, ranges);
-        let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+        let scratch = memory.shared.as_deref_mut().unwrap_or(own);
         let empty = self.empty_slab(next);
         let spans = memory.marks.enter(&stage.op, empty.is_some());
         if let (Some(empty), Some(spans)) = (empty, spans) {
             air::fill(into, empty, shape.dst_stride / 2, spans);
         }
-        transition(self.isa, shape, &weights, (halves(slab), spans), halves_mut(into), scratch, workers);
+        transition(self.isa, shape, &weights, (halves(slab), spans), halves_mut(into), scratch, memory.crew);
     }
 
     /// The slab of an fp32 step's block as a map of floats of its own.

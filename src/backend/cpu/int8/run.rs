@@ -59,12 +59,12 @@ impl CpuBackend {
         let slab = self.arena.slab(stage.block, slot, shape.images);
         let marked = memory.marks.layer(&stage.op, self.known_mid(index).map(codes));
         match &mut memory.shared {
-            Some((scratch, workers)) => {
-                dense_layer(self.integers, shape, &weights, marked, codes_mut(&mut memory.arena[slab]), scratch, *workers);
+            Some(scratch) => {
+                dense_layer(self.integers, shape, &weights, marked, codes_mut(&mut memory.arena[slab]), scratch, memory.crew);
             }
             None => {
                 let [slab, scratch] = disjoint(memory.arena, [slab, self.arena.scratch(index)]);
-                dense_layer(self.integers, shape, &weights, marked, codes_mut(slab), scratch, 1);
+                dense_layer(self.integers, shape, &weights, marked, codes_mut(slab), scratch, memory.crew);
             }
         }
     }
@@ -85,13 +85,13 @@ impl CpuBackend {
         let next = stage.block + 1;
         let ranges = [self.arena.slab(stage.block, image, 1), self.arena.slab(next, image, 1), self.arena.scratch(index)];
         let [slab, into, own] = disjoint(memory.arena, ranges);
-        let (scratch, workers) = memory.shared.as_mut().map_or((own, 1), |(s, n)| (&mut **s, *n));
+        let scratch = memory.shared.as_deref_mut().unwrap_or(own);
         let empty = self.empty_slab(next);
         let spans = memory.marks.enter(&stage.op, empty.is_some());
         if let (Some(empty), Some(spans)) = (empty, spans) {
             air::fill(into, empty, shape.dst_stride / 4, spans);
         }
-        transition(self.integers, shape, &weights, (codes(slab), spans), codes_mut(into), scratch, workers);
+        transition(self.integers, shape, &weights, (codes(slab), spans), codes_mut(into), scratch, memory.crew);
     }
 
     /// Where an fp32 step finds its block's slab as floats: a map of its own that is made here when the slab holds codes.

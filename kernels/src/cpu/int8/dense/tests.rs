@@ -4,6 +4,7 @@ use super::super::layout::place;
 use super::super::test_numbers::Numbers;
 use super::*;
 use crate::cpu::spans::Span;
+use crate::parallel::with_crew;
 
 /// A layer with random numbers.
 struct Layer {
@@ -218,7 +219,9 @@ fn codes_are_those_of_the_definition() {
             for workers in [1, 2, 3] {
                 let mut slab = before.clone();
                 let mut scratch = vec![f32::NAN; scratch_len(level, &shape, workers) * workers];
-                dense_layer(level, &shape, &layer.weights((&conv1, &conv2)), None, &mut slab, &mut scratch, workers);
+                with_crew(workers, |crew| {
+                    dense_layer(level, &shape, &layer.weights((&conv1, &conv2)), None, &mut slab, &mut scratch, crew)
+                });
                 assert!(slab == *expected, "{} {workers} {shape:?}", level.name());
             }
         }
@@ -242,9 +245,9 @@ fn spans_change_no_code() {
             let mut scratch = vec![f32::NAN; scratch_len(level, &shape, 2) * 2];
             let (mut whole, mut some, mut less) = (before.clone(), before.clone(), before.clone());
             let weights = layer.weights((&conv1, &conv2));
-            dense_layer(level, &shape, &weights, None, &mut whole, &mut scratch, 2);
+            with_crew(2, |crew| dense_layer(level, &shape, &weights, None, &mut whole, &mut scratch, crew));
             let marked = Marked { tiles: &spans, pixels: &pixels, mid: None };
-            dense_layer(level, &shape, &weights, Some(marked), &mut some, &mut scratch, 2);
+            with_crew(2, |crew| dense_layer(level, &shape, &weights, Some(marked), &mut some, &mut scratch, crew));
             // With a known mid map nothing is read outside the marked pixels, which hold nonsense there.
             let mut mid = vec![0xFF; mid_len(level, &shape)];
             mid_map(level, &shape, &weights, &mut less, &mut mid, &mut scratch);
@@ -253,7 +256,9 @@ fn spans_change_no_code() {
                     pixel[..shape.in_channels].fill(171);
                 }
             }
-            dense_layer(level, &shape, &weights, Some(Marked { mid: Some(&mid), ..marked }), &mut less, &mut scratch, 2);
+            with_crew(2, |crew| {
+                dense_layer(level, &shape, &weights, Some(Marked { mid: Some(&mid), ..marked }), &mut less, &mut scratch, crew)
+            });
             for (pixel, (found, some)) in less.chunks_exact(shape.slab_stride).zip(some.chunks_exact(shape.slab_stride)).enumerate() {
                 assert!(found[shape.in_channels..] == some[shape.in_channels..], "{} {shape:?} {pixel}", level.name());
             }

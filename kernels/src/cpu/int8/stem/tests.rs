@@ -1,5 +1,6 @@
 use super::*;
 use crate::cpu::int8::test_numbers::Numbers;
+use crate::parallel::with_crew;
 
 /// A stem with weights as large as its sums allow, and an input whose values reach the bound.
 struct Case {
@@ -101,7 +102,7 @@ fn pixels_are_those_of_the_definition() {
                 let mut scratch = vec![f32::NAN; scratch_len(level, &shape) * workers];
                 let mut codes = vec![9; rows * columns * shape.slab_stride];
                 let slab = Slab { codes: &mut codes, scale: inverse, offset: zero };
-                stem(level, &shape, &weights, (&case.input, spans), slab, &mut scratch, workers);
+                with_crew(workers, |crew| stem(level, &shape, &weights, (&case.input, spans), slab, &mut scratch, crew));
                 for i in 0..codes.len() {
                     let (pixel, o) = (i / shape.slab_stride, i % shape.slab_stride);
                     let inside = o < shape.out_channels && spans.is_none_or(|s| s[pixel / columns].columns().contains(&(pixel % columns)));

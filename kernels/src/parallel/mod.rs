@@ -1,23 +1,21 @@
-//! Fork-join over the pool that the caller is in, without allocation, and the one shared view that its workers write through.
+//! How one piece of work is shared among threads: a crew that stays together for a slice, without allocation, and the one shared view that
+//! its workers write through.
+
+mod bell;
+mod crew;
+
+pub use crew::{Crew, with_crew};
 
 use std::marker::PhantomData;
 
-/// Calls `work(i, chunk i)` for every chunk of `chunk` items, in parallel on the current rayon pool; one chunk runs right here.
-pub(crate) fn over_chunks<T: Send>(items: &mut [T], chunk: usize, work: &(impl Fn(usize, &mut [T]) + Sync)) {
+/// Calls `work(i, chunk i)` for every chunk of `chunk` items, shared among the crew.
+pub(crate) fn over_chunks<T: Send>(crew: &Crew<'_>, items: &mut [T], chunk: usize, work: &(impl Fn(usize, &mut [T]) + Sync)) {
     let count = items.len() / chunk.max(1);
-    split(items, chunk, 0, count, work);
-}
-
-fn split<T: Send>(items: &mut [T], chunk: usize, first: usize, count: usize, work: &(impl Fn(usize, &mut [T]) + Sync)) {
-    match count {
-        0 => {}
-        1 => work(first, &mut items[..chunk]),
-        _ => {
-            let half = count / 2;
-            let (left, right) = items.split_at_mut(half * chunk);
-            rayon::join(|| split(left, chunk, first, half, work), || split(right, chunk, first + half, count - half, work));
-        }
-    }
+    let items = SharedMut::new(items);
+    crew.run(count, &|i| {
+        // SAFETY: chunk `i` lies inside the slice, and the crew calls for each once.
+        work(i, unsafe { std::slice::from_raw_parts_mut(items.at(i * chunk), chunk) });
+    });
 }
 
 /// A slice that several workers read and write at once; each promises not to touch what another writes.
