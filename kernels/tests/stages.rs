@@ -4,11 +4,12 @@
 mod support;
 
 use radnet_kernels::cpu::attention::{AttentionShape, AttentionWeights, Weighting, attention_pool};
+use radnet_kernels::cpu::bf16::numbers::narrow;
 use radnet_kernels::cpu::layout::{matrix_len, pack_matrix, pad};
 use radnet_kernels::cpu::recurrent::{CellShape, CellWeights, recur};
 use radnet_kernels::cpu::segmentation::{SegmentationShape, SegmentationWeights, segmentation_map};
 use radnet_kernels::cpu::spans::Span;
-use radnet_kernels::cpu::stem::{StemShape, stem};
+use radnet_kernels::cpu::stem::{Slab, StemShape, stem};
 use radnet_kernels::cpu::transition::{TransitionShape, TransitionWeights, transition};
 use radnet_kernels::parallel::with_crew;
 use support::{Random, assert_within, gamma, on_every_tier};
@@ -24,7 +25,7 @@ fn wide(x: &[f32]) -> Vec<f64> {
 }
 
 /// One to sixteen channels, sizes that are odd, even, tiny, around the pool and of more tiles than go at once; 1, 2 and 5 workers; with spans exactly those
-/// pixels are written, and as without.
+/// pixels are written, and as without; as bf16 the nearest ones.
 #[test]
 fn stem_is_within_bounds() {
     for (channels, height, width, out) in [(1, 1, 1, 3), (3, 33, 47, 24), (16, 9, 8, 16), (2, 64, 5, 64), (5, 2, 31, 40), (1, 6, 301, 16)] {
@@ -38,7 +39,7 @@ fn stem_is_within_bounds() {
         let run = |isa, workers, spans| {
             let mut slab = vec![9.0; ph * pw * shape.slab_stride];
             let mut scratch = vec![f32::NAN; shape.scratch_len() * workers];
-            with_crew(workers, |crew| stem(isa, &shape, (&weights, &bias), (&image, spans), &mut slab, &mut scratch, crew));
+            with_crew(workers, |crew| stem(isa, &shape, (&weights, &bias), (&image, spans), Slab::Floats(&mut slab), &mut scratch, crew));
             slab
         };
         let what = format!("{shape:?}");
@@ -51,6 +52,18 @@ fn stem_is_within_bounds() {
         for workers in [2, 5] {
             assert!(run(radnet_kernels::Isa::detect(), workers, None) == slab, "{what}: {workers} workers");
             assert!(run(radnet_kernels::Isa::detect(), workers, Some(&spans)) == marked, "{what}: {workers} workers, spans");
+        }
+        for isa in radnet_kernels::Isa::available() {
+            let (mut halves, mut scratch) = (vec![9; slab.len()], vec![f32::NAN; shape.scratch_len() * 2]);
+            with_crew(2, |crew| {
+                stem(isa, &shape, (&weights, &bias), (&image, Some(&spans)), Slab::Halves(&mut halves), &mut scratch, crew)
+            });
+            let outside = |i: usize| {
+                i % shape.slab_stride >= pad(out) || !spans[i / shape.slab_stride / pw].columns().contains(&(i / shape.slab_stride % pw))
+            };
+            for (i, found) in halves.iter().enumerate() {
+                assert_eq!(*found, if outside(i) { 9 } else { narrow(slab[i]) }, "{what}: {} {i}", isa.name());
+            }
         }
         let mut conv = vec![(0.0, 0.0); ch * cw * out];
         for (at, slot) in conv.iter_mut().enumerate() {

@@ -8,6 +8,7 @@
 mod rows;
 
 use super::ahead::Ahead;
+use super::bf16::convert::{ConvertShape, narrow};
 use super::gemm::{Batch, Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
@@ -17,6 +18,7 @@ use crate::isa::Isa;
 use crate::parallel::{self, Crew, SharedMut};
 use rows::{COMMON, Columns, PLANES, POINTS};
 pub(crate) use rows::{STEP, TILE};
+use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 /// Side of the window.
 pub(crate) const WINDOW: usize = 7;
@@ -83,7 +85,7 @@ impl StemShape {
     /// Floats that one worker needs.
     pub fn scratch_len(&self) -> usize {
         let inputs = self.runs() * PLANES * self.tile_places();
-        inputs + STEP * self.column_places() + POINTS * self.sums_plane() + 3 * self.ring_row()
+        inputs + STEP * self.column_places() + POINTS * self.sums_plane() + 3 * self.ring_row() + self.output().1 * self.out_channels
     }
 
     /// Multiply-adds times two.
@@ -133,6 +135,37 @@ impl StemShape {
     }
 }
 
+/// Where pooled pixels go; [`StemShape::slab_stride`] counts its numbers.
+pub enum Slab<'a> {
+    /// As they are.
+    Floats(&'a mut [f32]),
+    /// The nearest bf16.
+    Halves(&'a mut [u16]),
+}
+
+impl<'a> Slab<'a> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Floats(slab) => slab.len(),
+            Self::Halves(slab) => slab.len(),
+        }
+    }
+
+    fn shared(self) -> To<'a> {
+        match self {
+            Self::Floats(slab) => To::Floats(SharedMut::new(slab)),
+            Self::Halves(slab) => To::Halves(SharedMut::new(slab)),
+        }
+    }
+}
+
+/// [`Slab`] as workers share it.
+#[derive(Clone, Copy)]
+enum To<'a> {
+    Floats(SharedMut<'a>),
+    Halves(SharedMut<'a, u16>),
+}
+
 /// Runs the stem on one image \[channels, height, width\]; `scratch` holds [`StemShape::scratch_len`] floats for each worker of the crew.
 /// With `spans`, one an output row, only those pixels are written.
 ///
@@ -143,7 +176,7 @@ pub fn stem(
     shape: &StemShape,
     (weights, bias): (&[f32], &[f32]),
     (input, spans): (&[f32], Option<&[Span]>),
-    slab: &mut [f32],
+    slab: Slab<'_>,
     scratch: &mut [f32],
     crew: &Crew<'_>,
 ) {
@@ -156,22 +189,23 @@ pub fn stem(
     let len = shape.scratch_len();
     let workers = crew.workers();
     assert!(scratch.len() >= len * workers);
-    let slab = SharedMut::new(slab);
+    let to = slab.shared();
     parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
         let rows = part(rows, workers, worker);
-        isa.run(Worker { shape, weights, bias, input, spans, rows, slab, scratch: scratch.as_mut_ptr() });
+        isa.run(Worker { isa, shape, weights, bias, input, spans, rows, to, scratch: scratch.as_mut_ptr() });
     });
 }
 
 /// The pooled rows of one thread.
 struct Worker<'a> {
+    isa: Isa,
     shape: &'a StemShape,
     weights: &'a [f32],
     bias: &'a [f32],
     input: &'a [f32],
     spans: Option<&'a [Span]>,
     rows: std::ops::Range<usize>,
-    slab: SharedMut<'a>,
+    to: To<'a>,
     scratch: *mut f32,
 }
 
@@ -192,6 +226,7 @@ impl Kernel for Worker<'_> {
             let columns = inputs.add(shape.runs() * PLANES * shape.tile_places());
             let sums = columns.add(STEP * shape.column_places());
             let ring = sums.add(POINTS * shape.sums_plane());
+            let pooled = ring.add(3 * shape.ring_row());
             inputs.write_bytes(0, columns.offset_from_unsigned(inputs));
             columns.write_bytes(0, sums.offset_from_unsigned(columns));
             let mut loaded = 2 * first as isize - 3;
@@ -206,7 +241,7 @@ impl Kernel for Worker<'_> {
                     self.convolve::<V>(next, sums, ring.add(next % 3 * shape.ring_row()));
                     next += 1;
                 }
-                self.pool::<V>(row, ring);
+                self.pool::<V>(row, ring, pooled);
             }
         }
     }
@@ -329,22 +364,35 @@ impl Worker<'_> {
         }
     }
 
-    /// One row of the slab from the ring.
+    /// One row of the slab from the ring, bf16 by way of the floats of `pooled`.
     #[inline(always)]
-    unsafe fn pool<V: F32Lanes>(&self, row: usize, ring: *const f32) {
+    unsafe fn pool<V: F32Lanes>(&self, row: usize, ring: *const f32, pooled: *mut f32) {
         let shape = self.shape;
-        let columns = shape.output().1;
+        let (columns, n, wanted) = (shape.output().1, shape.out_channels, shape.pooled(self.spans, row));
+        let first = row * columns * shape.slab_stride;
+        let (dst, stride) = match self.to {
+            // SAFETY: the row is this worker's, and lies in the slab, whose length `stem` checked.
+            To::Floats(slab) => (unsafe { slab.at(first) }, shape.slab_stride),
+            To::Halves(_) => (pooled, n),
+        };
         let (y0, y1) = ((2 * row).saturating_sub(1), (2 * row + 2).min(shape.conv().0));
-        for x in shape.pooled(self.spans, row).columns() {
-            for c in (0..shape.out_channels).step_by(V::LANES) {
+        for x in wanted.columns() {
+            for c in (0..n).step_by(V::LANES) {
                 let mut best = V::zero();
                 for y in y0..y1 {
                     // SAFETY: the row is in the ring, the column in the row.
-                    best = best.max(unsafe { V::load(ring.add(y % 3 * shape.ring_row() + x * shape.out_channels + c)) });
+                    best = best.max(unsafe { V::load(ring.add(y % 3 * shape.ring_row() + x * n + c)) });
                 }
-                // SAFETY: a pixel of this worker's rows of the slab.
-                unsafe { best.store(self.slab.at((row * columns + x) * shape.slab_stride + c)) };
+                // SAFETY: a pixel of the row.
+                unsafe { best.store(dst.add(x * stride + c)) };
             }
+        }
+        if let To::Halves(slab) = self.to {
+            let map = ConvertShape { height: 1, width: columns, channels: n, floats_stride: n, halves_stride: shape.slab_stride };
+            // SAFETY: the row of the slab is this worker's alone; the floats were laid out, and are read only where they were written above.
+            let (src, dst) =
+                unsafe { (from_raw_parts(pooled, columns * n), from_raw_parts_mut(slab.at(first), columns * shape.slab_stride)) };
+            narrow(self.isa, &map, (src, Some(&[wanted])), dst);
         }
     }
 }

@@ -91,6 +91,7 @@ impl ArenaPlan {
 fn floats_len(op: &Op, element: Element) -> usize {
     match op {
         _ if element == Element::F32 => 0,
+        Op::Stem { .. } if matches!(element, Element::Bf16(_)) => 0,
         Op::Stem { shape, .. } => shape.output().0 * shape.output().1 * shape.out_channels,
         Op::Segmentation { shape, .. } => shape.height * shape.width * shape.channels,
         Op::Attention { shape, .. } => shape.height * shape.width * shape.channels,

@@ -15,7 +15,6 @@ mod roof;
 mod sequence;
 mod session;
 mod stages;
-mod stem;
 mod store;
 mod tiers;
 

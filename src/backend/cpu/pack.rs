@@ -1,7 +1,7 @@
 //! Weights → packed weights: norms folded in float64, matrices in panels, 3×3 filters transformed, subnormals flushed. Done once per model.
 
 use super::program::{Cell, Element, Op, Program, Stage};
-use super::{bf16, int8, stem};
+use super::{bf16, int8};
 use crate::Result;
 use crate::backend::channels::Channels;
 use crate::backend::quantised::stem::{StemCodes, reaches};
@@ -113,7 +113,7 @@ fn pack_stage(
                 int8::pack_encoder(&mut into, to, channels, &ranges.channels[..*out_channels]);
             }
             for (to, reach) in integers.iter().zip(reaches(network.largest_input)) {
-                stem::pack(&mut into, shape, to, &StemCodes::new(&weights.conv0, &weights.norm0, eps, reach))?;
+                int8::pack_stem(&mut into, shape, to, &StemCodes::new(&weights.conv0, &weights.norm0, eps, reach))?;
             }
         }
         (Op::DenseCodes { shape, channels, places }, Step::DenseLayer { layer, .. }) => {

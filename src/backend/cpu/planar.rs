@@ -7,9 +7,10 @@ use crate::observer::Observer;
 use crate::tensor::SliceSource;
 use crate::{Error, ErrorKind, Result};
 use radnet_kernels::cpu::attention::{AttentionWeights, attention_pool};
+use radnet_kernels::cpu::bf16::layout::halves_mut;
 use radnet_kernels::cpu::dense::{DenseShape, DenseWeights, dense_layer, mid_map};
 use radnet_kernels::cpu::segmentation::{SegmentationWeights, segmentation_map};
-use radnet_kernels::cpu::stem::stem;
+use radnet_kernels::cpu::stem::{Slab, stem};
 use radnet_kernels::cpu::transition::{TransitionWeights, transition};
 use radnet_kernels::parallel::{Crew, with_crew};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -196,7 +197,7 @@ impl CpuBackend {
         };
         let own = self.arena.scratch(index);
         match &stage.op {
-            Op::Stem { .. } if self.program.element != Element::F32 => self.run_stem_to_slab(index, stage, image, memory),
+            Op::Stem { codes: Some(factors), .. } => self.run_stem_codes(index, (stage, factors), image, memory),
             Op::Transition { .. } if bf16 => self.run_transition_bf16(index, stage, image, memory),
             Op::TransitionCodes { places, .. } => self.run_transition_codes(index, places, image, memory),
             Op::Stem { shape, weights, bias, .. } => {
@@ -206,8 +207,9 @@ impl CpuBackend {
                 let empty = self.empty_slab(0);
                 let spans = memory.marks.enter(&stage.op, empty.is_some());
                 if let (Some(empty), Some(spans)) = (empty, spans) {
-                    air::fill(slab, empty, shape.slab_stride, spans);
+                    air::fill(slab, empty, shape.slab_stride / self.program.element.per_float(), spans);
                 }
+                let slab = if bf16 { Slab::Halves(halves_mut(slab)) } else { Slab::Floats(slab) };
                 stem(self.isa, shape, weights, (input, spans), slab, scratch, memory.crew);
             }
             Op::Transition { shape, scale, shift, conv, .. } => {

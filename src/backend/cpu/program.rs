@@ -1,6 +1,5 @@
 //! A network as the CPU runs it: each step with its padded shape, its place in the packed weights and its buffers.
 
-use super::stem::StemPlaces;
 use super::{bf16, int8};
 use crate::backend::channels::Channels;
 use crate::model::{Network, Step};
@@ -29,7 +28,7 @@ pub(super) enum Op {
         /// To the codes of block 1, where slabs hold codes.
         codes: Option<int8::Factors>,
         /// The stems of integers in the order in which they are tried; for slabs of codes.
-        integers: Vec<StemPlaces>,
+        integers: Vec<int8::StemPlaces>,
     },
     Dense {
         shape: DenseShape,
@@ -198,7 +197,7 @@ impl Program {
                 Element::Codes(level) => int8::stage(level, step, (&blocks, &slabs), &mut places, &mut heads),
             };
             if let (Op::Stem { shape, integers, .. }, Element::Codes(level)) = (&mut op, element) {
-                *integers = StemPlaces::take(level, shape, network, &mut places);
+                *integers = int8::StemPlaces::take(level, shape, network, &mut places);
             }
             stages.push(Stage { name, block, op, packed: start..places.0 });
         }

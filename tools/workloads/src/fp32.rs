@@ -10,7 +10,7 @@ use radnet_kernels::cpu::layout::{matrix_len, pad, unaliased};
 use radnet_kernels::cpu::math::{Function, apply};
 use radnet_kernels::cpu::recurrent::{CellShape, CellWeights, recur};
 use radnet_kernels::cpu::segmentation::{SegmentationShape, SegmentationWeights, segmentation_map};
-use radnet_kernels::cpu::stem::{StemShape, stem};
+use radnet_kernels::cpu::stem::{Slab, StemShape, stem};
 use radnet_kernels::cpu::transition::{TransitionShape, TransitionWeights, transition};
 use radnet_kernels::parallel::Crew;
 
@@ -146,7 +146,8 @@ fn first(&[channels, side]: &[usize; 2]) -> Workload {
     let (w, bias) = (weights(shape.weights_len(), shape.k()), vec![0.1; 64]);
     let (image, mut scratch) = (activations(channels * side * side), vec![0.0; shape.scratch_len()]);
     let (rows, columns) = shape.output();
-    let body = move |isa: Isa, dst: &mut [f32]| stem(isa, &shape, (&w, &bias), (&image, None), dst, &mut scratch, &Crew::alone());
+    let body =
+        move |isa: Isa, dst: &mut [f32]| stem(isa, &shape, (&w, &bias), (&image, None), Slab::Floats(dst), &mut scratch, &Crew::alone());
     Workload::new("stem fp32", format!("{channels}×{side}×{side}"), shape.flop() / 2, vec![0.0; rows * columns * 64], body)
 }
 

@@ -32,9 +32,8 @@ pub(in crate::backend::cpu) fn stage(
         }
         _ => {
             let (name, index, mut op) = program::stage(step, blocks, slabs, places, heads);
-            // The fp32 steps work on maps of floats of their own, without gaps.
+            // The fp32 steps at the end work on maps of floats of their own, without gaps.
             match &mut op {
-                Op::Stem { shape, .. } => shape.slab_stride = shape.out_channels,
                 Op::Segmentation { shape, .. } => shape.slab_stride = shape.channels,
                 Op::Attention { shape, .. } => shape.slab_stride = shape.channels,
                 _ => {}

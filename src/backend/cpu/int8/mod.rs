@@ -6,9 +6,11 @@
 mod pack;
 mod program;
 mod run;
+mod stem;
 
 pub(super) use pack::{pack_decoder, pack_dense, pack_encoder, pack_transition};
 pub(super) use program::{DensePlaces, Factors, TransitionPlaces, stage};
+pub(super) use stem::{StemPlaces, pack as pack_stem};
 
 use crate::model::Quantisation;
 

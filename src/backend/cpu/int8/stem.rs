@@ -1,28 +1,25 @@
-//! The stem of a network whose slabs hold codes or bf16: for codes in integers of 16 bits ([`crate::backend::quantised::stem`]); for bf16, and
-//! for a slice that those do not reach, the fp32 stem into a map of floats, which is converted.
+//! The stem of a network whose slabs hold codes: in integers of 16 bits ([`crate::backend::quantised::stem`]); for a slice that those do not reach, that
+//! of fp32 into a map of floats, which is converted.
 
-use super::int8::Factors;
-use super::pack::Into;
-use super::planar::{Memory, disjoint};
-use super::program::{Op, Places, Stage};
-use super::{CpuBackend, air};
+use super::program::Factors;
+use crate::backend::cpu::pack::Into;
+use crate::backend::cpu::planar::{Memory, disjoint};
+use crate::backend::cpu::program::{Op, Places, Stage};
+use crate::backend::cpu::{CpuBackend, air};
 use crate::backend::quantised::stem::{Numbers, StemCodes, reaches};
 use crate::model::Network;
 use crate::{Error, ErrorKind, Result};
 use radnet_kernels::Integers;
-use radnet_kernels::cpu::bf16::convert::narrow;
-use radnet_kernels::cpu::bf16::layout::halves_mut;
-use radnet_kernels::cpu::int8::convert::quantise;
+use radnet_kernels::cpu::int8::convert::{ConvertShape, quantise};
 use radnet_kernels::cpu::int8::layout::{codes_mut, floats_of_words, words, words_mut};
 use radnet_kernels::cpu::int8::stem::{self as integers, Slab, StemWeights, fits, pack_stem, quickest, weights_len};
-use radnet_kernels::cpu::stem::{StemShape, stem};
-use radnet_kernels::cpu::{bf16, int8};
+use radnet_kernels::cpu::stem::{self, StemShape};
 use std::ops::Range;
 
 /// Where the integers of one stem lie.
 #[derive(Clone, Debug)]
-pub(super) struct StemPlaces {
-    pub(super) level: Integers,
+pub(in crate::backend::cpu) struct StemPlaces {
+    pub(in crate::backend::cpu) level: Integers,
     numbers: Numbers,
     conv: Range<usize>,
     out: Factors,
@@ -30,7 +27,7 @@ pub(super) struct StemPlaces {
 
 impl StemPlaces {
     /// Those of all stems of a network.
-    pub(super) fn take(level: Integers, shape: &StemShape, network: &Network, places: &mut Places) -> Vec<Self> {
+    pub(in crate::backend::cpu) fn take(level: Integers, shape: &StemShape, network: &Network, places: &mut Places) -> Vec<Self> {
         let level = quickest(level, shape);
         let mut take = |reach| {
             let conv = places.take(floats_of_words(weights_len(level, shape)));
@@ -40,7 +37,7 @@ impl StemPlaces {
     }
 
     /// Whether values have numbers, so that their stem is one of integers.
-    pub(super) fn reach(&self, values: &[f32]) -> bool {
+    pub(in crate::backend::cpu) fn reach(&self, values: &[f32]) -> bool {
         fits(self.level, values, self.numbers.unit, self.numbers.largest)
     }
 }
@@ -49,7 +46,7 @@ impl StemPlaces {
 ///
 /// # Errors
 /// `device` when a sum of products could leave 32 bits.
-pub(super) fn pack(into: &mut Into<'_>, shape: &StemShape, to: &StemPlaces, codes: &StemCodes) -> Result<()> {
+pub(in crate::backend::cpu) fn pack(into: &mut Into<'_>, shape: &StemShape, to: &StemPlaces, codes: &StemCodes) -> Result<()> {
     let (k, outputs) = (shape.k(), codes.scale.len());
     into.at(&to.out.scale)[..outputs].copy_from_slice(&codes.scale);
     into.at(&to.out.shift)[..outputs].copy_from_slice(&codes.shift);
@@ -62,9 +59,15 @@ pub(super) fn pack(into: &mut Into<'_>, shape: &StemShape, to: &StemPlaces, code
 }
 
 impl CpuBackend {
-    /// The stem of one image into the slab of block 1, which holds no floats.
-    pub(super) fn run_stem_to_slab(&self, index: usize, stage: &Stage, image: usize, memory: &mut Memory<'_>) {
-        let Op::Stem { shape, weights, bias, codes, integers } = &stage.op else { return };
+    /// The stem of one image into the slab of block 1, which holds codes of these factors.
+    pub(in crate::backend::cpu) fn run_stem_codes(
+        &self,
+        index: usize,
+        (stage, factors): (&Stage, &Factors),
+        image: usize,
+        memory: &mut Memory<'_>,
+    ) {
+        let Op::Stem { shape, weights, bias, integers, .. } = &stage.op else { return };
         let w = |range: &Range<usize>| &self.packed[range.clone()];
         let ranges = [self.arena.input(), self.arena.floats(index), self.arena.slab(0, image, 1), self.arena.scratch(index)];
         let [input, floats, slab, own] = disjoint(memory.arena, ranges);
@@ -79,7 +82,7 @@ impl CpuBackend {
             air::fill(slab, empty, stride / self.program.element.per_float(), spans);
         }
         let slabs = StemShape { slab_stride: stride, ..*shape };
-        if let (Some(places), Some(factors)) = (reached.map(|i| &integers[i]), codes) {
+        if let Some(places) = reached.map(|i| &integers[i]) {
             let (scale, offset) = self.factors(&places.out);
             let weights = StemWeights { unit: places.numbers.unit, conv: words(w(&places.conv)), scale, offset };
             let (scale, offset) = self.factors(factors);
@@ -87,17 +90,9 @@ impl CpuBackend {
             integers::stem(places.level, &slabs, &weights, (input, spans), slab, scratch, memory.crew);
             return;
         }
-        stem(self.isa, shape, (w(weights), w(bias)), (input, spans), floats, scratch, memory.crew);
+        stem::stem(self.isa, shape, (w(weights), w(bias)), (input, spans), stem::Slab::Floats(floats), scratch, memory.crew);
         let ((height, width), channels) = (shape.output(), shape.out_channels);
-        match codes {
-            Some(factors) => {
-                let map = int8::convert::ConvertShape { height, width, channels, floats_stride: channels, codes_stride: stride };
-                quantise(self.integers, &map, self.factors(factors), (floats, spans), codes_mut(slab));
-            }
-            None => {
-                let map = bf16::convert::ConvertShape { height, width, channels, floats_stride: channels, halves_stride: stride };
-                narrow(self.isa, &map, (floats, spans), halves_mut(slab));
-            }
-        }
+        let map = ConvertShape { height, width, channels, floats_stride: channels, codes_stride: stride };
+        quantise(self.integers, &map, self.factors(factors), (floats, spans), codes_mut(slab));
     }
 }
