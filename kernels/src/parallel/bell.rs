@@ -47,7 +47,7 @@ impl Bell {
     }
 }
 
-/// Whether it was ready before the spin was over.
+/// Whether it was ready before the spin was over. It yields between looks, so that a thread that has to run on this very processor does.
 fn spin(ready: &impl Fn() -> bool) -> bool {
     let mut started = None;
     loop {
@@ -60,5 +60,6 @@ fn spin(ready: &impl Fn() -> bool) -> bool {
         if started.get_or_insert_with(Instant::now).elapsed() > SPIN {
             return false;
         }
+        std::thread::yield_now();
     }
 }
