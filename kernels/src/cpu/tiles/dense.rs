@@ -59,7 +59,8 @@ impl Cut {
         let (line, mid_stride) = (shape.width + 1, P::packed_stride(shape.mid));
         let fair = (shape.height * shape.images).div_ceil(workers.max(1)).min(shape.height);
         let pixels = STRIP_BYTES / P::bytes(mid_stride);
-        let rows = (pixels / line).clamp(1, fair.max(1));
+        // A worker's rows in strips of one length, so that no worker gets a strip more of full length than another.
+        let rows = fair.div_ceil(fair.div_ceil((pixels / line).max(1)).max(1)).max(1);
         let images = if rows == shape.height { (pixels / (line * rows)).clamp(1, shape.images) } else { 1 };
         let strips_per_image = shape.height.div_ceil(rows);
         // One pixel before the first row, a row between images and around them, and what the last tile reads beyond.
