@@ -381,7 +381,7 @@ fn every_tier_rounds_as_defined() {
     let spans: Vec<Span> = (0..height).map(|y| if y % 5 == 4 { Span { start: 1, end: 2 } } else { Span { start: 0, end: 3 } }).collect();
     for isa in tiers() {
         let mut halves = vec![7; height * 3 * 48];
-        convert::narrow(isa, &shape, (&numbers, Some(&spans)), &mut halves);
+        with_crew(2, |crew| convert::narrow(isa, &shape, (&numbers, Some(&spans)), &mut halves, crew));
         for (i, found) in halves.iter().enumerate() {
             let (pixel, c) = (i / 48, i % 48);
             let inside = c < 16 && spans[pixel / 3].columns().contains(&(pixel % 3));
@@ -389,7 +389,7 @@ fn every_tier_rounds_as_defined() {
             assert_eq!(*found, expected, "{} {pixel} {c}", isa.name());
         }
         let mut back = vec![0.0; numbers.len()];
-        convert::widen(isa, &shape, &halves, &mut back);
+        with_crew(2, |crew| convert::widen(isa, &shape, &halves, &mut back, crew));
         for (i, x) in back.iter().enumerate() {
             assert_eq!(x.to_bits() >> 16, u32::from(halves[i / 16 * 48 + i % 16]), "{}", isa.name());
             assert_eq!(x.to_bits() & 0xFFFF, 0);

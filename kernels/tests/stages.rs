@@ -191,7 +191,7 @@ fn attention_is_within_bounds() {
     }
 }
 
-/// A head's map is the sigmoid of the upsampled logits.
+/// A head's map is the sigmoid of the upsampled logits, for 1, 2 and 5 workers the same bits.
 #[test]
 fn segmentation_is_within_bounds() {
     for (height, width, channels, rows, columns) in [(1, 1, 16, 32, 33), (5, 7, 48, 40, 31), (4, 4, 64, 4, 4)] {
@@ -201,12 +201,16 @@ fn segmentation_is_within_bounds() {
         let (slab, bias) = (r.floats(height * width * channels), r.padded(1, 16));
         let conv = packed(channels, 1, |_, i| w[i]);
         let what = format!("{shape:?}");
-        let map = on_every_tier(&what, |isa| {
+        let run = |isa, workers| {
             let weights = SegmentationWeights { scale: &scale, shift: &shift, conv: &conv, bias: &bias };
-            let mut map = vec![0.0; rows * columns];
-            segmentation_map(isa, &shape, &weights, &slab, (&mut map, rows, columns), &mut vec![f32::NAN; shape.scratch_len()]);
+            let (mut map, mut scratch) = (vec![0.0; rows * columns], vec![f32::NAN; shape.scratch_len() * workers]);
+            with_crew(workers, |crew| segmentation_map(isa, &shape, &weights, &slab, (&mut map, rows, columns), &mut scratch, crew));
             map
-        });
+        };
+        let map = on_every_tier(&what, |isa| run(isa, 1));
+        for workers in [2, 5] {
+            assert!(run(radnet_kernels::Isa::detect(), workers) == map, "{what}: {workers} workers");
+        }
         let logit = |y: usize, x: usize| {
             let p = &slab[(y * width + x) * channels..];
             let f = (0..channels).map(|c| (f64::from(p[c]) * f64::from(scale[c]) + f64::from(shift[c])).max(0.0) * f64::from(w[c]));

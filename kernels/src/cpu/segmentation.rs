@@ -9,8 +9,11 @@ use super::gemm::{Batch, Gemm, Init, Rows};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, panel_len, unaliased};
 use super::math::{self, Function};
+use super::part;
 use super::prologue::NormRelu;
 use crate::isa::Isa;
+use crate::parallel::{self, Crew, SharedMut};
+use std::ops::Range;
 
 /// Shapes of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +42,19 @@ pub struct SegmentationWeights<'a> {
 }
 
 impl SegmentationShape {
-    /// Floats of scratch.
+    /// Floats of scratch for each worker.
     pub fn scratch_len(&self) -> usize {
-        self.width * (unaliased(self.channels) + PANEL) + self.height * self.width
+        self.row_len() + self.height * self.width
+    }
+
+    /// Floats of a packed row and its logits.
+    fn row_len(&self) -> usize {
+        self.width * (unaliased(self.channels) + PANEL)
     }
 }
 
-/// The probability map of one image: `dst` is \[rows, columns\] at the network's input size.
+/// The probability map of one image: `dst` is \[rows, columns\] at the network's input size; `scratch` holds
+/// [`SegmentationShape::scratch_len`] floats for each worker of the crew.
 ///
 /// # Panics
 /// When a slice is too short.
@@ -56,17 +65,29 @@ pub fn segmentation_map(
     slab: &[f32],
     (dst, rows, columns): (&mut [f32], usize, usize),
     scratch: &mut [f32],
+    crew: &Crew<'_>,
 ) {
-    let area = shape.height * shape.width;
+    let (area, workers, len) = (shape.height * shape.width, crew.workers(), shape.row_len());
     assert!(area > 0 && shape.channels.is_multiple_of(PANEL) && shape.slab_stride >= shape.channels);
-    assert!(slab.len() >= area * shape.slab_stride && scratch.len() >= shape.scratch_len());
+    assert!(slab.len() >= area * shape.slab_stride && scratch.len() >= shape.scratch_len() * workers);
     assert!(weights.scale.len() >= shape.channels && weights.shift.len() >= shape.channels);
     assert!(weights.conv.len() >= matrix_len(shape.channels, 1) && weights.bias.len() >= PANEL);
     let (map, scratch) = scratch.split_at_mut(area);
-    isa.run(Logits { shape, weights, slab, map, scratch });
-    let dst = &mut dst[..rows * columns];
-    upsample(map, (shape.height, shape.width), dst, (rows, columns));
-    math::apply(isa, Function::Sigmoid, dst);
+    let shared = SharedMut::new(map);
+    parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
+        let rows = part(shape.height, workers, worker);
+        // SAFETY: rows of the map, which no other worker has.
+        let map = unsafe { std::slice::from_raw_parts_mut(shared.at(rows.start * shape.width), rows.len() * shape.width) };
+        isa.run(Logits { shape, weights, slab, first: rows.start, map, scratch });
+    });
+    let (map, dst) = (&*map, SharedMut::new(&mut dst[..rows * columns]));
+    crew.run(workers, &|worker| {
+        let mine = part(rows, workers, worker);
+        // SAFETY: rows of the result, which no other worker has.
+        let dst = unsafe { std::slice::from_raw_parts_mut(dst.at(mine.start * columns), mine.len() * columns) };
+        upsample(map, (shape.height, shape.width), (dst, mine), (rows, columns));
+        math::apply(isa, Function::Sigmoid, dst);
+    });
 }
 
 /// The two source positions and weights of one output position.
@@ -77,8 +98,9 @@ fn taps(index: usize, from: usize, to: usize) -> [(usize, f32); 2] {
     [(low, (1.0 - fraction) as f32), ((low + 1).min(from - 1), fraction as f32)]
 }
 
-fn upsample(src: &[f32], (height, width): (usize, usize), dst: &mut [f32], (rows, columns): (usize, usize)) {
-    for (y, out) in dst.chunks_exact_mut(columns).enumerate() {
+/// Rows `mine` of the upsampled map.
+fn upsample(src: &[f32], (height, width): (usize, usize), (dst, mine): (&mut [f32], Range<usize>), (rows, columns): (usize, usize)) {
+    for (out, y) in dst.chunks_exact_mut(columns).zip(mine) {
         let [(y0, top), (y1, bottom)] = taps(y, height, rows);
         let (upper, lower) = (&src[y0 * width..][..width], &src[y1 * width..][..width]);
         for (x, out) in out.iter_mut().enumerate() {
@@ -88,11 +110,12 @@ fn upsample(src: &[f32], (height, width): (usize, usize), dst: &mut [f32], (rows
     }
 }
 
-/// One logit per position.
+/// One logit per position of the rows from `first` on.
 struct Logits<'a> {
     shape: &'a SegmentationShape,
     weights: &'a SegmentationWeights<'a>,
     slab: &'a [f32],
+    first: usize,
     map: &'a mut [f32],
     scratch: &'a mut [f32],
 }
@@ -110,7 +133,7 @@ impl Kernel for Logits<'_> {
                 V::call(NormRelu {
                     rows: shape.width,
                     channels: shape.channels,
-                    src: self.slab.as_ptr().add(y * shape.width * shape.slab_stride),
+                    src: self.slab.as_ptr().add((self.first + y) * shape.width * shape.slab_stride),
                     src_stride: shape.slab_stride,
                     scale: w.scale.as_ptr(),
                     shift: w.shift.as_ptr(),
@@ -149,11 +172,11 @@ mod tests {
     #[test]
     fn upsampling_has_half_pixel_centres() {
         let mut dst = [0.0; 4];
-        upsample(&[0.0, 4.0], (1, 2), &mut dst, (1, 4));
+        upsample(&[0.0, 4.0], (1, 2), (&mut dst, 0..1), (1, 4));
         assert_eq!(dst, [0.0, 1.0, 3.0, 4.0]);
-        upsample(&[5.0], (1, 1), &mut dst, (2, 2));
+        upsample(&[5.0], (1, 1), (&mut dst, 0..2), (2, 2));
         assert_eq!(dst, [5.0; 4]);
-        upsample(&[1.0, 2.0, 3.0, 4.0], (2, 2), &mut dst, (2, 2));
+        upsample(&[1.0, 2.0, 3.0, 4.0], (2, 2), (&mut dst, 0..2), (2, 2));
         assert_eq!(dst, [1.0, 2.0, 3.0, 4.0]);
     }
 }

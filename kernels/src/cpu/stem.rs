@@ -392,7 +392,7 @@ impl Worker<'_> {
             // SAFETY: the row of the slab is this worker's alone; the floats were laid out, and are read only where they were written above.
             let (src, dst) =
                 unsafe { (from_raw_parts(pooled, columns * n), from_raw_parts_mut(slab.at(first), columns * shape.slab_stride)) };
-            narrow(self.isa, &map, (src, Some(&[wanted])), dst);
+            narrow(self.isa, &map, (src, Some(&[wanted])), dst, &Crew::alone());
         }
     }
 }

@@ -46,10 +46,10 @@ impl<'a, T> SharedMut<'a, T> {
     /// Pointer to item `offset`.
     ///
     /// # Safety
-    /// `offset` lies inside the slice.
+    /// `offset` lies inside the slice or at its end.
     #[inline(always)]
     pub(crate) unsafe fn at(self, offset: usize) -> *mut T {
-        // SAFETY: inside the slice, by the caller's promise.
+        // SAFETY: inside the slice or at its end, by the caller's promise.
         unsafe { self.start.add(offset) }
     }
 }

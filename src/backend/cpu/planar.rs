@@ -229,8 +229,9 @@ impl CpuBackend {
                 let weights = SegmentationWeights { scale: w(scale), shift: w(shift), conv: w(conv), bias: w(bias) };
                 let area = self.input.area();
                 let dst = &mut map[head * area..(head + 1) * area];
-                let [slab, scratch] = disjoint(memory.arena, [slab, own]);
-                segmentation_map(self.isa, shape, &weights, slab, (dst, self.input.height, self.input.width), scratch);
+                let [slab, own] = disjoint(memory.arena, [slab, own]);
+                let scratch = memory.shared.as_deref_mut().unwrap_or(own);
+                segmentation_map(self.isa, shape, &weights, slab, (dst, self.input.height, self.input.width), scratch, memory.crew);
             }
             Op::Attention { shape, channels, scale, shift, heads, bias, .. } => {
                 let weights = AttentionWeights { scale: w(scale), shift: w(shift), heads: w(heads), bias: w(bias) };

@@ -187,7 +187,7 @@ fn segmentation(&[side, channels, input]: &[usize; 3]) -> Workload {
     let mut scratch = vec![0.0; shape.scratch_len()];
     let body = move |isa: Isa, dst: &mut [f32]| {
         let w = SegmentationWeights { scale: &scale, shift: &shift, conv: &conv, bias: &bias };
-        segmentation_map(isa, &shape, &w, &slab, (dst, input, input), &mut scratch);
+        segmentation_map(isa, &shape, &w, &slab, (dst, input, input), &mut scratch, &Crew::alone());
     };
     let multiply_adds = side * side * channels + 4 * input * input;
     Workload::new("segmentation fp32", format!("{side}×{side}×{channels}"), multiply_adds as u64, vec![0.0; input * input], body)

@@ -149,7 +149,9 @@ fn first(&[channels, side]: &[usize; 2]) -> Workload {
 fn converted(side: usize) -> Workload {
     let shape = ConvertShape { height: side, width: side, channels: 64, floats_stride: 64, codes_stride: 64 };
     let (floats, scale, offset) = (activations(side * side * 64), vec![100.0; 64], vec![128.0; 64]);
-    let body = move |isa: Isa, dst: &mut [f32]| quantise(Integers::of(isa), &shape, (&scale, &offset), (&floats, None), codes_mut(dst));
+    let body = move |isa: Isa, dst: &mut [f32]| {
+        quantise(Integers::of(isa), &shape, (&scale, &offset), (&floats, None), codes_mut(dst), &Crew::alone())
+    };
     let output = vec![0.0; floats_of_codes(side * side * 64)];
     Workload::new("quantise int8", format!("{side}×{side}×64"), (side * side * 64) as u64, output, body)
 }

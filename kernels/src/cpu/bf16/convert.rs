@@ -4,8 +4,11 @@ use super::HalfKernel;
 use super::lanes::HalfLanes;
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::PANEL;
+use crate::cpu::part;
 use crate::cpu::spans::Span;
 use crate::isa::Isa;
+use crate::parallel::{Crew, SharedMut};
+use std::ops::Range;
 
 /// Rows of pixels and how they lie; channels are padded to 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,35 +33,37 @@ impl ConvertShape {
     }
 }
 
-/// Rounds a map. With `spans`, one a row, only those pixels are written.
+/// Rounds a map, its rows shared among the crew. With `spans`, one a row, only those pixels are written.
 ///
 /// # Panics
 /// When a slice is too short.
-pub fn narrow(isa: Isa, shape: &ConvertShape, (src, spans): (&[f32], Option<&[Span]>), dst: &mut [u16]) {
+pub fn narrow(isa: Isa, shape: &ConvertShape, (src, spans): (&[f32], Option<&[Span]>), dst: &mut [u16], crew: &Crew<'_>) {
     shape.check(src.len(), dst.len());
     assert!(spans.is_none_or(|s| s.len() == shape.height && s.iter().all(|s| s.end <= shape.width)));
-    isa.run_halves(Narrow { shape, src, spans, dst });
+    let (dst, workers) = (SharedMut::new(dst), crew.workers());
+    crew.run(workers, &|worker| isa.run_halves(Narrow { shape, src, spans, rows: part(shape.height, workers, worker), dst }));
 }
 
 struct Narrow<'a> {
     shape: &'a ConvertShape,
     src: &'a [f32],
     spans: Option<&'a [Span]>,
-    dst: &'a mut [u16],
+    rows: Range<usize>,
+    dst: SharedMut<'a, u16>,
 }
 
 impl HalfKernel for Narrow<'_> {
     #[inline(always)]
     fn run<V: HalfLanes>(self) {
         let shape = self.shape;
-        for y in 0..shape.height {
+        for y in self.rows {
             for x in self.spans.map_or(0..shape.width, |spans| spans[y].columns()) {
                 let pixel = y * shape.width + x;
                 for c in (0..shape.channels).step_by(V::Floats::LANES) {
-                    // SAFETY: the pixel lies inside both maps, whose lengths `narrow` checked.
+                    // SAFETY: the pixel lies inside both maps, whose lengths `narrow` checked; the row is this worker's.
                     unsafe {
                         let x = V::Floats::load(self.src.as_ptr().add(pixel * shape.floats_stride + c));
-                        V::narrow(x, self.dst.as_mut_ptr().add(pixel * shape.halves_stride + c));
+                        V::narrow(x, self.dst.at(pixel * shape.halves_stride + c));
                     }
                 }
             }
@@ -66,31 +71,33 @@ impl HalfKernel for Narrow<'_> {
     }
 }
 
-/// Widens a map.
+/// Widens a map, its rows shared among the crew.
 ///
 /// # Panics
 /// When a slice is too short.
-pub fn widen(isa: Isa, shape: &ConvertShape, src: &[u16], dst: &mut [f32]) {
+pub fn widen(isa: Isa, shape: &ConvertShape, src: &[u16], dst: &mut [f32], crew: &Crew<'_>) {
     shape.check(dst.len(), src.len());
-    isa.run_halves(Widen { shape, src, dst });
+    let (dst, workers) = (SharedMut::new(dst), crew.workers());
+    crew.run(workers, &|worker| isa.run_halves(Widen { shape, src, rows: part(shape.height, workers, worker), dst }));
 }
 
 struct Widen<'a> {
     shape: &'a ConvertShape,
     src: &'a [u16],
-    dst: &'a mut [f32],
+    rows: Range<usize>,
+    dst: SharedMut<'a>,
 }
 
 impl HalfKernel for Widen<'_> {
     #[inline(always)]
     fn run<V: HalfLanes>(self) {
         let shape = self.shape;
-        for pixel in 0..shape.height * shape.width {
+        for pixel in self.rows.start * shape.width..self.rows.end * shape.width {
             for c in (0..shape.channels).step_by(V::Floats::LANES) {
-                // SAFETY: the pixel lies inside both maps, whose lengths `widen` checked.
+                // SAFETY: the pixel lies inside both maps, whose lengths `widen` checked; the row is this worker's.
                 unsafe {
                     let x = V::widen(self.src.as_ptr().add(pixel * shape.halves_stride + c));
-                    x.store(self.dst.as_mut_ptr().add(pixel * shape.floats_stride + c));
+                    x.store(self.dst.at(pixel * shape.floats_stride + c));
                 }
             }
         }

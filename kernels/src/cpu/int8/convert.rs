@@ -5,8 +5,11 @@ use super::gemm::Requantise;
 use super::lanes::IntLanes;
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::PANEL;
+use crate::cpu::part;
 use crate::cpu::spans::Span;
 use crate::integers::Integers;
+use crate::parallel::{Crew, SharedMut};
+use std::ops::Range;
 
 /// Rows of pixels and how they lie; channels are padded to 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ impl ConvertShape {
     }
 }
 
-/// The nearest codes of `scale[c] · x + offset[c]`, saturated. With `spans`, one a row, only those pixels are written.
+/// The nearest codes of `scale[c] · x + offset[c]`, saturated, rows shared among the crew. With `spans`, one a row, only those pixels are written.
 ///
 /// # Panics
 /// When a slice is too short.
@@ -42,11 +45,15 @@ pub fn quantise(
     (scale, offset): (&[f32], &[f32]),
     (src, spans): (&[f32], Option<&[Span]>),
     dst: &mut [u8],
+    crew: &Crew<'_>,
 ) {
     shape.check(src.len(), dst.len(), [scale, offset]);
     assert!(spans.is_none_or(|s| s.len() == shape.height && s.iter().all(|s| s.end <= shape.width)));
-    let requantise = Requantise { scale: scale.as_ptr(), offset: offset.as_ptr() };
-    level.run(Quantise { shape, requantise, src, spans, dst });
+    let (dst, workers) = (SharedMut::new(dst), crew.workers());
+    crew.run(workers, &|worker| {
+        let requantise = Requantise { scale: scale.as_ptr(), offset: offset.as_ptr() };
+        level.run(Quantise { shape, requantise, src, spans, rows: part(shape.height, workers, worker), dst });
+    });
 }
 
 struct Quantise<'a> {
@@ -54,22 +61,23 @@ struct Quantise<'a> {
     requantise: Requantise,
     src: &'a [f32],
     spans: Option<&'a [Span]>,
-    dst: &'a mut [u8],
+    rows: Range<usize>,
+    dst: SharedMut<'a, u8>,
 }
 
 impl IntKernel for Quantise<'_> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
         let shape = self.shape;
-        for y in 0..shape.height {
+        for y in self.rows {
             let columns = self.spans.map_or(0..shape.width, |spans| spans[y].columns());
             for x in columns {
                 let pixel = y * shape.width + x;
                 for c in (0..shape.channels).step_by(V::LANES) {
-                    // SAFETY: the pixel lies inside both maps, whose lengths `quantise` checked.
+                    // SAFETY: the pixel lies inside both maps, whose lengths `quantise` checked; the row is this worker's.
                     unsafe {
                         let x = V::Floats::load(self.src.as_ptr().add(pixel * shape.floats_stride + c));
-                        V::store_codes(self.requantise.apply(x, c), self.dst.as_mut_ptr().add(pixel * shape.codes_stride + c));
+                        V::store_codes(self.requantise.apply(x, c), self.dst.at(pixel * shape.codes_stride + c));
                     }
                 }
             }
@@ -77,13 +85,14 @@ impl IntKernel for Quantise<'_> {
     }
 }
 
-/// x = step\[c\] · q + low\[c\], rounded once.
+/// x = step\[c\] · q + low\[c\], rounded once; rows shared among the crew.
 ///
 /// # Panics
 /// When a slice is too short.
-pub fn restore(level: Integers, shape: &ConvertShape, (step, low): (&[f32], &[f32]), src: &[u8], dst: &mut [f32]) {
+pub fn restore(level: Integers, shape: &ConvertShape, (step, low): (&[f32], &[f32]), src: &[u8], dst: &mut [f32], crew: &Crew<'_>) {
     shape.check(dst.len(), src.len(), [step, low]);
-    level.run(Restore { shape, step, low, src, dst });
+    let (dst, workers) = (SharedMut::new(dst), crew.workers());
+    crew.run(workers, &|worker| level.run(Restore { shape, step, low, src, rows: part(shape.height, workers, worker), dst }));
 }
 
 struct Restore<'a> {
@@ -91,20 +100,21 @@ struct Restore<'a> {
     step: &'a [f32],
     low: &'a [f32],
     src: &'a [u8],
-    dst: &'a mut [f32],
+    rows: Range<usize>,
+    dst: SharedMut<'a>,
 }
 
 impl IntKernel for Restore<'_> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
         let shape = self.shape;
-        for pixel in 0..shape.height * shape.width {
+        for pixel in self.rows.start * shape.width..self.rows.end * shape.width {
             for c in (0..shape.channels).step_by(V::LANES) {
-                // SAFETY: the pixel lies inside both maps, whose lengths `restore` checked.
+                // SAFETY: the pixel lies inside both maps, whose lengths `restore` checked; the row is this worker's.
                 unsafe {
                     let (step, low) = (V::Floats::load(self.step.as_ptr().add(c)), V::Floats::load(self.low.as_ptr().add(c)));
                     let q = V::code_floats(self.src.as_ptr().add(pixel * shape.codes_stride + c));
-                    q.mul_add(step, low).store(self.dst.as_mut_ptr().add(pixel * shape.floats_stride + c));
+                    q.mul_add(step, low).store(self.dst.at(pixel * shape.floats_stride + c));
                 }
             }
         }
@@ -115,8 +125,9 @@ impl IntKernel for Restore<'_> {
 mod tests {
     use super::super::test_numbers::Numbers;
     use super::*;
+    use crate::parallel::with_crew;
 
-    /// Ties, both ends, infinities and constant channels on every level; what lies outside the spans stays.
+    /// Ties, both ends, infinities and constant channels on every level; what lies outside the spans stays. One, two and more workers than rows.
     #[test]
     fn rounding_and_saturation_are_those_of_the_definition() {
         let shape = ConvertShape { height: 3, width: 5, channels: 48, floats_stride: 48, codes_stride: 64 };
@@ -127,9 +138,9 @@ mod tests {
         let scale: Vec<f32> = (0..48).map(|c| [1.0, 0.75, 0.0][c % 3]).collect();
         let offset: Vec<f32> = (0..48).map(|c| [0.0, 0.1, 7.0][c % 3]).collect();
         let spans = [Span { start: 1, end: 4 }, Span::default(), Span { start: 0, end: 5 }];
-        for level in Integers::available() {
+        for (level, workers) in Integers::available().flat_map(|level| [(level, 1), (level, 2), (level, 5)]) {
             let mut codes = vec![77; 15 * 64];
-            quantise(level, &shape, (&scale, &offset), (&src, Some(&spans)), &mut codes);
+            with_crew(workers, |crew| quantise(level, &shape, (&scale, &offset), (&src, Some(&spans)), &mut codes, crew));
             for (i, code) in codes.iter().enumerate() {
                 let (pixel, c) = (i / 64, i % 64);
                 let inside = c < 48 && spans[pixel / 5].columns().contains(&(pixel % 5));
@@ -138,7 +149,7 @@ mod tests {
                 assert_eq!(*code, expected, "{} {pixel} {c} {y}", level.name());
             }
             let mut back = vec![f32::NAN; 15 * 48];
-            restore(level, &shape, (&scale, &offset), &codes, &mut back);
+            with_crew(workers, |crew| restore(level, &shape, (&scale, &offset), &codes, &mut back, crew));
             for (i, x) in back.iter().enumerate() {
                 let (pixel, c) = (i / 48, i % 48);
                 assert_eq!(*x, f32::from(codes[pixel * 64 + c]).mul_add(scale[c], offset[c]), "{}", level.name());

@@ -76,7 +76,7 @@ impl CpuBackend {
         let floats = self.arena.floats(index);
         let map = ConvertShape { height, width, channels, floats_stride: channels, halves_stride: self.program.slabs[stage.block].stride };
         let [from, to] = disjoint(memory.arena, [slab, floats.clone()]);
-        widen(self.isa, &map, halves(from), to);
+        widen(self.isa, &map, halves(from), to, memory.crew);
         floats
     }
 }

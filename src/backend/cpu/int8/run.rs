@@ -105,7 +105,7 @@ impl CpuBackend {
         let floats = self.arena.floats(index);
         let map = ConvertShape { height, width, channels, floats_stride: channels, codes_stride: self.program.slabs[stage.block].stride };
         let [from, to] = disjoint(memory.arena, [slab, floats.clone()]);
-        restore(self.integers, &map, self.factors(factors), codes(from), to);
+        restore(self.integers, &map, self.factors(factors), codes(from), to, memory.crew);
         floats
     }
 }

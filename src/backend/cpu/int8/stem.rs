@@ -93,6 +93,6 @@ impl CpuBackend {
         stem::stem(self.isa, shape, (w(weights), w(bias)), (input, spans), stem::Slab::Floats(floats), scratch, memory.crew);
         let ((height, width), channels) = (shape.output(), shape.out_channels);
         let map = ConvertShape { height, width, channels, floats_stride: channels, codes_stride: stride };
-        quantise(self.integers, &map, self.factors(factors), (floats, spans), codes_mut(slab));
+        quantise(self.integers, &map, self.factors(factors), (floats, spans), codes_mut(slab), memory.crew);
     }
 }
