@@ -15,9 +15,14 @@ pub struct Avx512Bw(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AvxVnni(());
 
+/// Proof that NEON and I8MM are here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeonI8mm(());
+
 const AVX512_VNNI: &[&str] = &["avx512vnni", "avx512bw", "avx512vl", "avx512f", "avx2", "fma"];
 const AVX512_BW: &[&str] = &["avx512bw", "avx512vl", "avx512f", "avx2", "fma"];
 const AVX_VNNI: &[&str] = &["avxvnni", "avx2", "fma"];
+const NEON_I8MM: &[&str] = &["i8mm", "neon"];
 
 impl Avx512Vnni {
     /// The token, where the processor has the set.
@@ -40,6 +45,13 @@ impl AvxVnni {
     }
 }
 
+impl NeonI8mm {
+    /// The token, where the processor has the set.
+    pub fn new() -> Option<Self> {
+        lacking(NEON_I8MM).is_none().then_some(Self(()))
+    }
+}
+
 /// A level that this machine can run. Of each of the two ways of the 3×3 ([`Self::directly`]) the results of all levels are equal to the last bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Integers {
@@ -53,6 +65,8 @@ pub enum Integers {
     AvxVnni(AvxVnni),
     /// 8 sums.
     Avx2(Avx2),
+    /// 8 sums in two registers, four products of bytes added in one instruction.
+    NeonI8mm(NeonI8mm),
     /// 8 sums in two registers.
     Neon(Neon),
     /// Arrays.
@@ -63,7 +77,8 @@ pub enum Integers {
 
 impl Integers {
     /// Every name there is, best first.
-    pub const NAMES: [&'static str; 8] = ["amx", "avx512-vnni", "avx512-bw", "avx-vnni", "avx2", "neon", "portable", "portable-direct"];
+    pub const NAMES: [&'static str; 9] =
+        ["amx", "avx512-vnni", "avx512-bw", "avx-vnni", "avx2", "neon-i8mm", "neon", "portable", "portable-direct"];
 
     /// The best level of this machine.
     pub fn detect() -> Self {
@@ -96,6 +111,7 @@ impl Integers {
             "avx512-bw" => Avx512Bw::new().map(Self::Avx512Bw),
             "avx-vnni" => AvxVnni::new().map(Self::AvxVnni),
             "avx2" => Avx2::new().map(Self::Avx2),
+            "neon-i8mm" => NeonI8mm::new().map(Self::NeonI8mm),
             "neon" => Neon::new().map(Self::Neon),
             "portable" => Some(Self::Portable(Portable)),
             "portable-direct" => Some(Self::PortableDirect(Portable)),
@@ -111,6 +127,7 @@ impl Integers {
             Self::Avx512Bw(_) => "avx512-bw",
             Self::AvxVnni(_) => "avx-vnni",
             Self::Avx2(_) => "avx2",
+            Self::NeonI8mm(_) => "neon-i8mm",
             Self::Neon(_) => "neon",
             Self::Portable(_) => "portable",
             Self::PortableDirect(_) => "portable-direct",
@@ -131,6 +148,7 @@ pub fn refusal(name: &str) -> Option<String> {
         "avx512-vnni" => lacking(AVX512_VNNI),
         "avx512-bw" => lacking(AVX512_BW),
         "avx-vnni" => lacking(AVX_VNNI),
+        "neon-i8mm" => lacking(NEON_I8MM),
         "portable" | "portable-direct" => None,
         _ => crate::isa::refusal(name),
     }

@@ -159,7 +159,7 @@ pub fn refusal(name: &str) -> Option<String> {
 
 /// What of these features is not here, in words.
 pub(crate) fn lacking(needs: &[&str]) -> Option<String> {
-    let (arch, processor) = if needs == ["neon"] { ("aarch64", "an AArch64") } else { ("x86_64", "an x86-64") };
+    let (arch, processor) = if needs.contains(&"neon") { ("aarch64", "an AArch64") } else { ("x86_64", "an x86-64") };
     if std::env::consts::ARCH != arch {
         return Some(format!("not {processor} processor"));
     }
@@ -184,7 +184,11 @@ fn has(feature: &str) -> bool {
 
 #[cfg(target_arch = "aarch64")]
 fn has(feature: &str) -> bool {
-    feature == "neon" && std::arch::is_aarch64_feature_detected!("neon")
+    match feature {
+        "i8mm" => std::arch::is_aarch64_feature_detected!("i8mm"),
+        "neon" => std::arch::is_aarch64_feature_detected!("neon"),
+        _ => false,
+    }
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -7,7 +7,7 @@ usage() {
     cat <<'TEXT'
 usage: run.sh COMMAND [ARG...]     for example: run.sh cargo test --release --target aarch64-unknown-linux-gnu -p radnet-kernels
 RADNET_NEON_ROOT names the folder of the Debian (target/neon/debian), RADNET_NEON_MIRROR where its packages come from, RADNET_NEON_APT further
-options of apt-get. RADNET_REQUIRE_ISA and RADNET_ISA are passed on.
+options of apt-get. RADNET_REQUIRE_ISA, RADNET_REQUIRE_INTEGERS, RADNET_ISA and QEMU_CPU (max) are passed on.
 TEXT
 }
 
@@ -57,7 +57,7 @@ environment=(CARGO_NET_OFFLINE=true "CARGO_TARGET_DIR=$workspace/target/neon/bui
 upper=$(tr a-z- A-Z_ <<< $target)
 environment+=("CARGO_TARGET_${upper}_LINKER=aarch64-linux-gnu-gcc" "CARGO_TARGET_${upper}_RUNNER=qemu-aarch64")
 environment+=("CARGO_TARGET_${upper}_RUSTFLAGS=-C target-feature=+crt-static")
-for name in RADNET_REQUIRE_ISA RADNET_ISA; do
+for name in RADNET_REQUIRE_ISA RADNET_REQUIRE_INTEGERS RADNET_ISA QEMU_CPU; do
     [ -z "${!name:-}" ] || environment+=("$name=${!name}")
 done
 

@@ -132,9 +132,15 @@ struct Bytes<'a> {
 impl IntKernel for Bytes<'_> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
-        let numbers = std::hint::black_box([1u8; 64]);
-        // SAFETY: as many bytes as the widest register holds.
-        let (a, w) = unsafe { (V::load(numbers.as_ptr()), V::splat(numbers.as_ptr())) };
+        let (numbers, weights) = (std::hint::black_box([1u8; 4]), std::hint::black_box([1i8; 64]));
+        // SAFETY: four numbers, and as many weights as the widest register holds.
+        let (a, w) = unsafe {
+            if V::QUADS {
+                (V::splat_quads(numbers.as_ptr()), V::load_quads(weights.as_ptr()))
+            } else {
+                (V::splat(numbers.as_ptr()), V::load(weights.as_ptr()))
+            }
+        };
         let mut sums = [V::zero(); CHAINS];
         for _ in 0..STEPS {
             for sum in &mut sums {
@@ -143,7 +149,7 @@ impl IntKernel for Bytes<'_> {
         }
         let mut lanes = [0.0f32; 16];
         for sum in sums {
-            // SAFETY: as above.
+            // SAFETY: the array has room for the most lanes of any level.
             unsafe { sum.to_floats().store(lanes.as_mut_ptr()) };
             std::hint::black_box(lanes);
         }

@@ -210,10 +210,10 @@ unsafe fn tile<V: IntLanes, G: Group, const MR: usize, const NR: usize>(
                     let mut b = [V::zero(); NR];
                     for j in 0..NR {
                         let lane = j * V::LANES;
-                        b[j] = V::load(w.add(lane / PANEL * g.panel_len + lane % PANEL * G::LEN));
+                        b[j] = G::load(w.add(lane / PANEL * g.panel_len + lane % PANEL * G::LEN));
                     }
                     for i in 0..MR {
-                        let x = V::splat(a[i].add(run + G::LEN * k));
+                        let x = G::splat::<V>(a[i].add(run + G::LEN * k));
                         for j in 0..NR {
                             acc[i][j] = G::madd(acc[i][j], x, b[j]);
                         }
@@ -322,9 +322,12 @@ pub fn product(level: Integers, p: &Product<'_>, dst: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::{CODES, place};
+    use super::super::dense::{conv1_len, pack_conv1};
+    use super::super::layout::{CODES, Quads, panel_len_of, place};
+    use super::super::prologue::{Bounds, Clamp};
     use super::super::test_numbers::{Numbers, random_matrix};
     use super::*;
+    use crate::cpu::dense::DenseShape;
 
     /// Equal to a sum over i64 at every tile height, odd counts of panels, odd strides, the largest numbers, on every level.
     #[test]
@@ -344,6 +347,45 @@ mod tests {
                         let expected = if o < n { exact(r, o) as f32 } else { 0.0 };
                         assert_eq!(dst[r * pad(n) + o].to_bits(), expected.to_bits(), "{} {rows} {k} {n} {r} {o}", level.name());
                     }
+                }
+            }
+        }
+    }
+
+    /// The same of codes that are multiplied as bytes, as a dense layer packs both factors: the largest codes with weights of one sign first.
+    #[test]
+    fn products_of_bytes_are_exact() {
+        let heights = (1..=13).flat_map(|rows| [16, 32, 48, 64, 112].map(|n| (rows, 16, n)));
+        for (rows, k, n) in heights.chain([(1, 48, 16), (7, 112, 16), (13, 848, 48), (25, 256, 112)]) {
+            let mut numbers = Numbers(rows as u64);
+            let codes: Vec<u8> = (0..rows * k).map(|i| if i < k { 255 } else { numbers.below(256) as u8 }).collect();
+            let random: Vec<i8> = (0..n * k).map(|_| (numbers.below(255) as i64 - 127) as i8).collect();
+            let weight = |o: usize, i: usize| [127, -127, random[o * k + i]][o.min(2)];
+            let exact = |r: usize, o: usize| (0..k).map(|i| i64::from(codes[r * k + i]) * i64::from(weight(o, i))).sum::<i64>();
+            let (low, high) = (vec![0; k], vec![255; k]);
+            for level in Integers::available().filter(|level| level.quads() && !matches!(level, Integers::Amx(_))) {
+                let shape = DenseShape { images: 1, height: 1, width: rows, slab_stride: k, in_channels: k, mid: n, growth: 16 };
+                let mut w = vec![9; conv1_len(level, &shape)];
+                assert!(pack_conv1(level, &shape, &mut w, weight));
+                let (mut a, mut dst) = (vec![9; rows * k], vec![f32::NAN; rows * n]);
+                let (src, bounds) = (codes.as_ptr(), Bounds { low: low.as_ptr(), high: high.as_ptr() });
+                level.run(Clamp::<Quads> { rows, channels: k, src, src_stride: k, bounds, dst: a.as_mut_ptr(), dst_stride: k });
+                level.run(IntGemm::<Quads> {
+                    rows,
+                    a: a.as_ptr(),
+                    a_rows: Rows::Stride(k),
+                    runs: &[0],
+                    run_len: k,
+                    w: w.as_ptr().cast(),
+                    panel_len: panel_len_of::<Quads>(k),
+                    panels: n / PANEL,
+                    out: Out::Sums(dst.as_mut_ptr()),
+                    out_rows: Rows::Stride(n),
+                    batch: Batch::ONE,
+                    ahead: Ahead::NONE,
+                });
+                for (i, found) in dst.iter().enumerate() {
+                    assert_eq!(*found, exact(i / n, i % n) as f32, "{} {rows} {k} {n} {i}", level.name());
                 }
             }
         }

@@ -3,8 +3,8 @@
 //! Two 16-bit products are added by one instruction (`vpmaddwd`; `vpdpwssd` adds them to the sum as well), twice the rate of a fused
 //! multiply-add, and 16 bits hold what codes become on the way: differences of codes, sums of four, and the transformed patches of an integer
 //! Winograd. `vpmaddubsw` would read the codes as they are but saturates its sums, and splitting them again costs the multiplier what it saved.
-//! `vpdpbusd` saturates nothing: where it is, the 1×1 of dense layers multiplies clamped codes as bytes, four at a time, with weights laid out for
-//! that; the portable level does the same, so that what VNNI runs is tested everywhere.
+//! `vpdpbusd`, and `sudot` on AArch64, saturate nothing: where they are, the 1×1 of dense layers multiplies clamped codes as bytes, four at a time, with
+//! weights laid out for that; the portable level does the same, so that what they run is tested everywhere.
 //! The stem's inputs are numbers of 16 bits from the start ([`stem`]).
 //! Where there is AMX all products are of bytes in tiles (`super::tiles`), and the 3×3 goes directly, which is another network in its codes
 //! ([`Integers::directly`]).
@@ -34,7 +34,10 @@ pub(crate) trait IntKernel {
 impl Integers {
     /// Whether codes are multiplied as bytes, four at a time, as `IntLanes::QUADS` says.
     fn quads(self) -> bool {
-        matches!(self, Self::Amx(_) | Self::Avx512Vnni(_) | Self::AvxVnni(_) | Self::Portable(_) | Self::PortableDirect(_))
+        match self {
+            Self::Amx(_) | Self::Avx512Vnni(_) | Self::AvxVnni(_) | Self::NeonI8mm(_) | Self::Portable(_) | Self::PortableDirect(_) => true,
+            Self::Avx512Bw(_) | Self::Avx2(_) | Self::Neon(_) => false,
+        }
     }
 
     /// Runs a kernel over codes on this level.
@@ -52,6 +55,9 @@ impl Integers {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm(_) => unsafe { lanes::neon_i8mm::shim(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => unsafe { lanes::neon::shim(kernel) },

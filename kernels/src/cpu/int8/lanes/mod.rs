@@ -13,6 +13,8 @@ pub(crate) mod avx512_vnni;
 pub(crate) mod avx_vnni;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon_i8mm;
 pub(crate) mod portable;
 #[cfg(target_arch = "x86_64")]
 mod ymm;
@@ -92,6 +94,26 @@ pub(crate) trait IntLanes: Copy {
     /// They are readable.
     unsafe fn splat<T>(src: *const T) -> Self;
 
+    /// Weights for [`Self::madd_quads`], at any alignment.
+    ///
+    /// # Safety
+    /// Four for each sum are readable.
+    #[inline(always)]
+    unsafe fn load_quads(w: *const i8) -> Self {
+        // SAFETY: as promised.
+        unsafe { Self::load(w) }
+    }
+
+    /// The same four codes of a packed row for every sum of [`Self::madd_quads`].
+    ///
+    /// # Safety
+    /// They are readable.
+    #[inline(always)]
+    unsafe fn splat_quads(codes: *const u8) -> Self {
+        // SAFETY: as promised.
+        unsafe { Self::splat(codes) }
+    }
+
     /// LANES codes as f32.
     ///
     /// # Safety
@@ -142,7 +164,7 @@ pub(crate) trait IntLanes: Copy {
     fn zero() -> Self;
     /// Per sum: self + a₀·w₀ + a₁·w₁ of the pairs that lie there.
     fn madd(self, a: Self, w: Self) -> Self;
-    /// Per sum: self + four codes times four weights of 8 bits; only where [`Self::QUADS`] says so.
+    /// Per sum: self + four codes by [`Self::splat_quads`] times four weights by [`Self::load_quads`]; only where [`Self::QUADS`] says so.
     fn madd_quads(self, codes: Self, w: Self) -> Self;
     /// The sums, rounded to f32.
     fn to_floats(self) -> Self::Floats;

@@ -1,16 +1,38 @@
-//! Eight sums in two q registers, or eight pairs of 16 bits as eight first and eight second numbers: the products of a pair are then two
-//! multiply-adds to the same sum (`smlal`, by an element of the row's pair), and nothing is added across lanes. A product costs as many
-//! instructions as in fp32, so what 8 bits save here is memory. `sdot` would do four times as many; it wants both factors in 8 bits, which the
-//! transformed patches of Winograd do not fit, and its intrinsic is not stable.
+//! Eight sums in two q registers. Pairs of 16 bits lie as eight first and eight second numbers: the products of a pair are then two multiply-adds to the
+//! same sum (`smlal`, by an element of the row's pair), and nothing is added across lanes, at as many instructions a product as in fp32. Where the processor
+//! adds four products of bytes to a sum in one instruction ([`Dot`]), codes take a fourth of those.
 
 use super::{IntLanes, Words};
 use crate::cpu::int8::IntKernel;
 use crate::cpu::lanes::neon::NeonLanes;
 use core::arch::aarch64::*;
+use std::marker::PhantomData;
 
-/// Eight sums; or, as bits, the first and the second numbers of eight pairs.
+/// What a level does with four codes and four weights of bytes.
+pub(crate) trait Dot: Copy {
+    /// Whether it multiplies them: [`IntLanes::QUADS`].
+    const QUADS: bool;
+
+    /// [`IntLanes::call`].
+    ///
+    /// # Safety
+    /// The processor has the level's features.
+    unsafe fn call<K: IntKernel>(kernel: K);
+
+    /// Per sum: four weights times the four codes in the first element.
+    ///
+    /// # Safety
+    /// The processor has the level's features.
+    unsafe fn dot(sums: int32x4_t, w: int32x4_t, codes: int32x4_t) -> int32x4_t;
+}
+
+/// NEON alone: pairs only.
 #[derive(Clone, Copy)]
-pub(crate) struct NeonInts(int32x4_t, int32x4_t);
+pub(crate) struct Smlal;
+
+/// Eight sums; or, as bits, the first and the second numbers of eight pairs, or eight times four bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct NeonInts<D>(int32x4_t, int32x4_t, PhantomData<D>);
 
 /// Sixteen numbers of 16 bits.
 #[derive(Clone, Copy)]
@@ -20,14 +42,34 @@ pub(crate) struct NeonWords(int16x8_t, int16x8_t);
 #[target_feature(enable = "neon")]
 #[inline(never)]
 pub(crate) fn shim<K: IntKernel>(kernel: K) {
-    kernel.run::<NeonInts>();
+    kernel.run::<NeonInts<Smlal>>();
 }
 
-impl NeonInts {
+impl Dot for Smlal {
+    const QUADS: bool = false;
+
+    #[inline(always)]
+    unsafe fn call<K: IntKernel>(kernel: K) {
+        // SAFETY: as promised.
+        unsafe { shim(kernel) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(_: int32x4_t, _: int32x4_t, _: int32x4_t) -> int32x4_t {
+        unreachable!("this level has pairs only")
+    }
+}
+
+impl<D> NeonInts<D> {
+    #[inline(always)]
+    fn of(low: int32x4_t, high: int32x4_t) -> Self {
+        Self(low, high, PhantomData)
+    }
+
     #[inline(always)]
     fn of_pairs(first: int16x8_t, second: int16x8_t) -> Self {
         // SAFETY: as below.
-        unsafe { Self(vreinterpretq_s32_s16(first), vreinterpretq_s32_s16(second)) }
+        unsafe { Self::of(vreinterpretq_s32_s16(first), vreinterpretq_s32_s16(second)) }
     }
 
     #[inline(always)]
@@ -37,18 +79,18 @@ impl NeonInts {
     }
 }
 
-// SAFETY (all blocks below): a value of this type is only made inside `shim`, which a caller reaches with a token of NEON or from a kernel
-// that already runs on this tier, so NEON is here; loads and stores pass their caller's promise on.
+// SAFETY (all blocks below): a value of this type is only made inside the shim of its level, which a caller reaches with a token of the level or from a
+// kernel that already runs on it, so NEON, and what `D` multiplies with, are here; loads and stores pass their caller's promise on.
 #[allow(clippy::undocumented_unsafe_blocks)]
-impl IntLanes for NeonInts {
+impl<D: Dot> IntLanes for NeonInts<D> {
     const LANES: usize = 8;
-    const QUADS: bool = false;
+    const QUADS: bool = D::QUADS;
     type Floats = NeonLanes;
     type Words = NeonWords;
 
     #[inline(always)]
     unsafe fn call<K: IntKernel>(kernel: K) {
-        unsafe { shim(kernel) }
+        unsafe { D::call(kernel) }
     }
 
     #[inline(always)]
@@ -63,6 +105,18 @@ impl IntLanes for NeonInts {
             let pair = vreinterpret_s16_s32(vdup_n_s32(src.cast::<i32>().read_unaligned()));
             Self::of_pairs(vdupq_lane_s16::<0>(pair), vdupq_lane_s16::<1>(pair))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load_quads(w: *const i8) -> Self {
+        unsafe { Self::of(vld1q_s32(w.cast()), vld1q_s32(w.add(16).cast())) }
+    }
+
+    // In the first element alone: a load without a copy to all.
+    #[inline(always)]
+    unsafe fn splat_quads(codes: *const u8) -> Self {
+        let zero = unsafe { vdupq_n_s32(0) };
+        Self::of(unsafe { vsetq_lane_s32::<0>(codes.cast::<i32>().read_unaligned(), zero) }, zero)
     }
 
     #[inline(always)]
@@ -86,7 +140,7 @@ impl IntLanes for NeonInts {
     #[inline(always)]
     fn zero() -> Self {
         let zero = unsafe { vdupq_n_s32(0) };
-        Self(zero, zero)
+        Self::of(zero, zero)
     }
 
     #[inline(always)]
@@ -100,8 +154,8 @@ impl IntLanes for NeonInts {
     }
 
     #[inline(always)]
-    fn madd_quads(self, _: Self, _: Self) -> Self {
-        unreachable!("this level has pairs only")
+    fn madd_quads(self, codes: Self, w: Self) -> Self {
+        unsafe { Self::of(D::dot(self.0, w.0, codes.0), D::dot(self.1, w.1, codes.0)) }
     }
 
     #[inline(always)]
