@@ -193,9 +193,9 @@ impl EngineBuilder {
         self
     }
 
-    /// Forces an instruction set by name ("amx", "avx512-bf16", "avx512", "avx2", "neon", "portable"), for tests and comparisons. In fp32 no
-    /// result depends on it; in int8 "amx" rounds the weights of the 3×3 in a way of its own, in bf16 the first two round sums so: force one of the others where
-    /// machines with and without AMX must agree to the bit. An automatic device is then the processor.
+    /// Forces an instruction set by name ("amx", "avx512-bf16", "avx512", "avx2", "neon-bf16", "neon", "portable"), for tests and comparisons. In fp32 no
+    /// result depends on it; in int8 "amx" rounds the weights of the 3×3 in a way of its own, in bf16 "amx" and those named after bf16 round sums so: force one
+    /// of the others where machines with and without them must agree to the bit. An automatic device is then the processor.
     #[must_use]
     pub fn isa(mut self, isa: Option<String>) -> Self {
         self.isa = isa;

@@ -107,7 +107,7 @@ fn run(model: &Model, options: CpuOptions, scan: &dyn SliceSource) -> Answer {
 
 /// Tiers without an instruction that multiplies bf16.
 fn widens(isa: &Isa) -> bool {
-    !matches!(isa, Isa::Amx(_) | Isa::Avx512Bf16(_))
+    !matches!(isa, Isa::Amx(_) | Isa::Avx512Bf16(_) | Isa::NeonBf16(_))
 }
 
 fn on(isa: Isa) -> CpuOptions {

@@ -16,6 +16,10 @@ pub struct Avx512(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
+/// Proof that NEON and its products of bf16 are here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeonBf16(());
+
 /// Proof that NEON is here; its fused multiply-add comes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neon(());
@@ -61,6 +65,13 @@ impl Avx2 {
     }
 }
 
+impl NeonBf16 {
+    /// The token, where the processor has the set.
+    pub fn new() -> Option<Self> {
+        NEON_BF16.iter().all(|feature| has(feature)).then_some(Self(()))
+    }
+}
+
 impl Neon {
     /// The token, where the processor has the set.
     pub fn new() -> Option<Self> {
@@ -70,6 +81,9 @@ impl Neon {
 
 /// What [`Avx512Bf16`] proves.
 const BF16: [&str; 6] = ["avx512bf16", "avx512bw", "avx512vl", "avx512f", "avx2", "fma"];
+
+/// What [`NeonBf16`] proves.
+const NEON_BF16: [&str; 2] = ["bf16", "neon"];
 
 /// A tier that this machine can run. The fp32 results of all tiers are equal to the last bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +96,8 @@ pub enum Isa {
     Avx512(Avx512),
     /// 8 lanes.
     Avx2(Avx2),
+    /// 8 lanes in two registers, and bf16 in pairs.
+    NeonBf16(NeonBf16),
     /// 8 lanes in two registers.
     Neon(Neon),
     /// Arrays.
@@ -90,7 +106,7 @@ pub enum Isa {
 
 impl Isa {
     /// Every name there is, best first.
-    pub const NAMES: [&'static str; 6] = ["amx", "avx512-bf16", "avx512", "avx2", "neon", "portable"];
+    pub const NAMES: [&'static str; 7] = ["amx", "avx512-bf16", "avx512", "avx2", "neon-bf16", "neon", "portable"];
 
     /// The best tier of this machine.
     pub fn detect() -> Self {
@@ -114,6 +130,7 @@ impl Isa {
             "avx512-bf16" => Avx512Bf16::new().map(Self::Avx512Bf16),
             "avx512" => Avx512::new().map(Self::Avx512),
             "avx2" => Avx2::new().map(Self::Avx2),
+            "neon-bf16" => NeonBf16::new().map(Self::NeonBf16),
             "neon" => Neon::new().map(Self::Neon),
             "portable" => Some(Self::Portable(Portable)),
             _ => None,
@@ -127,6 +144,7 @@ impl Isa {
             Self::Avx512Bf16(_) => "avx512-bf16",
             Self::Avx512(_) => "avx512",
             Self::Avx2(_) => "avx2",
+            Self::NeonBf16(_) => "neon-bf16",
             Self::Neon(_) => "neon",
             Self::Portable(_) => "portable",
         }
@@ -136,7 +154,7 @@ impl Isa {
     pub fn lanes(self) -> usize {
         match self {
             Self::Amx(_) | Self::Avx512Bf16(_) | Self::Avx512(_) => 16,
-            Self::Avx2(_) | Self::Neon(_) | Self::Portable(_) => 8,
+            Self::Avx2(_) | Self::NeonBf16(_) | Self::Neon(_) | Self::Portable(_) => 8,
         }
     }
 }
@@ -151,6 +169,7 @@ pub fn refusal(name: &str) -> Option<String> {
         "avx512-bf16" => &BF16,
         "avx512" => &["avx512f", "avx2", "fma"],
         "avx2" => &["avx2", "fma"],
+        "neon-bf16" => &NEON_BF16,
         "neon" => &["neon"],
         _ => return Some(format!("no tier is called {name}")),
     };
@@ -185,6 +204,7 @@ fn has(feature: &str) -> bool {
 #[cfg(target_arch = "aarch64")]
 fn has(feature: &str) -> bool {
     match feature {
+        "bf16" => std::arch::is_aarch64_feature_detected!("bf16"),
         "i8mm" => std::arch::is_aarch64_feature_detected!("i8mm"),
         "neon" => std::arch::is_aarch64_feature_detected!("neon"),
         _ => false,

@@ -23,8 +23,8 @@ impl fmt::Display for Choice {
 }
 
 /// Families with the tile of each tier, in the order of [`Isa::NAMES`].
-const FAMILIES: [(&str, [&str; 6]); 8] = [
-    ("1×1 fp32", ["6×4 zmm", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
+const FAMILIES: [(&str, [&str; 7]); 8] = [
+    ("1×1 fp32", ["6×4 zmm", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×4 q", "6×4 q", "6×2 arrays of 8"]),
     (
         "3×3 fp32",
         [
@@ -32,6 +32,7 @@ const FAMILIES: [(&str, [&str; 6]); 8] = [
             "Winograd F(4×4), 12×2 zmm",
             "Winograd F(4×4), 12×2 zmm",
             "Winograd F(4×4), 6×2 ymm",
+            "Winograd F(4×4), 6×4 q",
             "Winograd F(4×4), 6×4 q",
             "Winograd F(4×4), 6×2 arrays of 8",
         ],
@@ -44,12 +45,24 @@ const FAMILIES: [(&str, [&str; 6]); 8] = [
             "Winograd F(4) along rows, 6×4 zmm",
             "Winograd F(4) along rows, 6×2 ymm",
             "Winograd F(4) along rows, 6×4 q",
+            "Winograd F(4) along rows, 6×4 q",
             "Winograd F(4) along rows, 6×2 arrays of 8",
         ],
     ),
-    ("attention and segmentation fp32", ["12×1 zmm", "12×1 zmm", "12×1 zmm", "6×2 ymm", "6×4 q", "6×2 arrays of 8"]),
-    ("recurrence fp32", ["1×4 zmm", "1×4 zmm", "1×4 zmm", "1×8 ymm", "1×16 q", "1×8 arrays of 8"]),
-    ("1×1 bf16", ["32×32 tiles", "6×4 zmm, pairs", "6×4 zmm, widened", "6×2 ymm, widened", "6×4 q, widened", "6×2 arrays of 8, widened"]),
+    ("attention and segmentation fp32", ["12×1 zmm", "12×1 zmm", "12×1 zmm", "6×2 ymm", "6×4 q", "6×4 q", "6×2 arrays of 8"]),
+    ("recurrence fp32", ["1×4 zmm", "1×4 zmm", "1×4 zmm", "1×8 ymm", "1×16 q", "1×16 q", "1×8 arrays of 8"]),
+    (
+        "1×1 bf16",
+        [
+            "32×32 tiles",
+            "6×4 zmm, pairs",
+            "6×4 zmm, widened",
+            "6×2 ymm, widened",
+            "6×4 q, pairs",
+            "6×4 q, widened",
+            "6×2 arrays of 8, widened",
+        ],
+    ),
     (
         "3×3 bf16",
         [
@@ -57,11 +70,12 @@ const FAMILIES: [(&str, [&str; 6]); 8] = [
             "Winograd F(4×4), 12×2 zmm, pairs",
             "Winograd F(4×4), 12×2 zmm, widened",
             "Winograd F(4×4), 6×2 ymm, widened",
+            "Winograd F(4×4), 6×4 q, pairs",
             "Winograd F(4×4), 6×4 q, widened",
             "Winograd F(4×4), 6×2 arrays of 8, widened",
         ],
     ),
-    ("exp, σ, tanh fp32", ["16 lanes", "16 lanes", "16 lanes", "8 lanes", "8 lanes", "8 lanes"]),
+    ("exp, σ, tanh fp32", ["16 lanes", "16 lanes", "16 lanes", "8 lanes", "8 lanes", "8 lanes", "8 lanes"]),
 ];
 
 /// Families over 8-bit codes with the tile of each level, in the order of [`Integers::NAMES`].

@@ -48,7 +48,7 @@ fn matrix(r: &mut Random, k: usize, n: usize, size: f32) -> (Vec<f64>, Vec<u16>)
 
 /// Whether a tier widens pairs instead of multiplying them in an instruction, which rounds in a way of its own.
 fn widens(isa: Isa) -> bool {
-    !matches!(isa, Isa::Avx512Bf16(_) | Isa::Amx(_))
+    !matches!(isa, Isa::Avx512Bf16(_) | Isa::Amx(_) | Isa::NeonBf16(_))
 }
 
 /// Tiers that widen pairs agree to the last bit: theirs are chains of fused multiply-adds.

@@ -49,7 +49,7 @@ fn resize(maps: &mut Vec<Vec<f32>>, count: usize, len: usize) -> Result<()> {
 pub struct BackendInfo {
     /// "cpu" or "cuda:0".
     pub device: String,
-    /// "amx", "avx512-bf16", "avx512", "avx2", "neon", "portable", "sm_90".
+    /// "amx", "avx512-bf16", "avx512", "avx2", "neon-bf16", "neon", "portable", "sm_90".
     pub isa: String,
     /// "fp32".
     pub precision: String,

@@ -30,7 +30,7 @@ pub struct EngineInfo {
     pub version: &'static str,
     /// "cpu", "cuda:0".
     pub device: Option<String>,
-    /// "amx", "avx512-bf16", "avx512", "avx2", "neon", "portable", "sm_90".
+    /// "amx", "avx512-bf16", "avx512", "avx2", "neon-bf16", "neon", "portable", "sm_90".
     pub isa: Option<String>,
     /// "fp32".
     pub precision: Option<String>,

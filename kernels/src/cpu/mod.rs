@@ -50,9 +50,9 @@ impl Isa {
             // SAFETY: the token proves that the processor has AVX2 and FMA.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => unsafe { lanes::avx2::shim(kernel) },
-            // SAFETY: the token proves that the processor has NEON.
+            // SAFETY: either token proves that the processor has NEON.
             #[cfg(target_arch = "aarch64")]
-            Self::Neon(_) => unsafe { lanes::neon::shim(kernel) },
+            Self::NeonBf16(_) | Self::Neon(_) => unsafe { lanes::neon::shim(kernel) },
             // SAFETY: the portable tier needs no feature.
             _ => unsafe { PortableLanes::call(kernel) },
         }

@@ -7,7 +7,7 @@ use radnet_kernels::select;
 /// One tier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tier {
-    /// "amx", "avx512-bf16", "avx512", "avx2", "neon", "portable".
+    /// "amx", "avx512-bf16", "avx512", "avx2", "neon-bf16", "neon", "portable".
     pub name: &'static str,
     /// Why it cannot run here; none when it can.
     pub refusal: Option<String>,

@@ -16,8 +16,9 @@ pub(crate) struct Environment {
 /// For `--help`.
 pub(crate) const HELP: &str = "\
 Environment:
-  RADNET_ISA        instruction set to force: amx, avx512-bf16, avx512, avx2, neon or portable (no result depends
-                    on it in fp32; in int8 the codes of amx differ from all others, in bf16 the sums of the first two)
+  RADNET_ISA        instruction set to force: amx, avx512-bf16, avx512, avx2, neon-bf16, neon or portable (no result
+                    depends on it in fp32; in int8 the codes of amx differ from all others, in bf16 the sums of amx
+                    and of those named after bf16)
   RADNET_CACHE_DIR  folder for packed weights; an empty value means none
                     [default: radnet in XDG_CACHE_HOME, ~/.cache, ~/Library/Caches or %LOCALAPPDATA%]
   NO_COLOR          any value: no colours";

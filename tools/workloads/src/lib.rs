@@ -48,6 +48,7 @@ impl Workload {
     /// Whether two tiers give the same bits: in fp32 all do, in int8 those whose 3×3 goes the same way, in bf16 those that widen.
     pub fn agrees(&self, a: Isa, b: Isa) -> bool {
         let kind = |isa: Isa| match isa {
+            Isa::NeonBf16(_) => 3,
             Isa::Amx(_) => 2,
             Isa::Avx512Bf16(_) => 1,
             _ => 0,

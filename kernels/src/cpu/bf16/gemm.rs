@@ -2,9 +2,9 @@
 //!
 //! Shapes: a row of `a` is a list of runs of `run_len` consecutive bf16, an even count, at given offsets; `w` holds panels of 16 outputs whose inputs
 //! lie in pairs (see `layout`). Tiles: rows × vectors of sums in registers: 6×4, 12×2 or 12×1 zmm (at most 24 sums, 4 weights, 1 pair of 32) and 6×2
-//! ymm. With the instruction for pairs a tile of 6×4 reads k·(12 + 128) bytes for 384·k multiply-adds. Rows are split evenly.
+//! ymm, or 6×4 q. With the instruction for pairs a tile of 6×4 reads k·(12 + 128) bytes for 384·k multiply-adds. Rows are split evenly.
 //! Order: each output is one chain that starts at its bias and takes k in pairs in order; |error| ≤ γ_{K+2}·(|bias| + Σ|a·w|), since the products of bf16
-//! are exact and every addition rounds at most once more than a chain of fused multiply-adds does.
+//! are exact and every addition rounds at most once more than a chain of fused multiply-adds does (`bfdot`: half as often and twice as far).
 
 use super::HalfKernel;
 use super::lanes::HalfLanes;

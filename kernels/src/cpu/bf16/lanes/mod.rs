@@ -1,8 +1,8 @@
 //! What a tier does with bf16 numbers, beside its vector of f32: kernels over bf16 are written once over this trait.
 //!
-//! One instruction (`vdpbf16ps`) multiplies pairs of bf16 and adds both products to a float32. Tiers without it widen both halves of the pairs and use
+//! One instruction (`vdpbf16ps`, `bfdot`) multiplies pairs of bf16 and adds both products to a float32. Tiers without it widen both halves of the pairs and use
 //! two fused multiply-adds, the lower half first: their sums are plain chains in the order of k and the same bits on every such tier.
-//! The instruction takes subnormals for zero and rounds in a way of its own, so that its sums are close to those and not equal.
+//! Either instruction takes subnormals for zero and rounds in a way of its own, so that its sums are close to those and not equal.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -10,6 +10,8 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon_bf16;
 pub(crate) mod portable;
 
 use super::HalfKernel;
