@@ -19,10 +19,15 @@ pub struct AvxVnni(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeonI8mm(());
 
+/// Proof that NEON and its dot products are here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeonDotprod(());
+
 const AVX512_VNNI: &[&str] = &["avx512vnni", "avx512bw", "avx512vl", "avx512f", "avx2", "fma"];
 const AVX512_BW: &[&str] = &["avx512bw", "avx512vl", "avx512f", "avx2", "fma"];
 const AVX_VNNI: &[&str] = &["avxvnni", "avx2", "fma"];
 const NEON_I8MM: &[&str] = &["i8mm", "neon"];
+const NEON_DOTPROD: &[&str] = &["dotprod", "neon"];
 
 impl Avx512Vnni {
     /// The token, where the processor has the set.
@@ -52,6 +57,13 @@ impl NeonI8mm {
     }
 }
 
+impl NeonDotprod {
+    /// The token, where the processor has the set.
+    pub fn new() -> Option<Self> {
+        lacking(NEON_DOTPROD).is_none().then_some(Self(()))
+    }
+}
+
 /// A level that this machine can run. Of each of the two ways of the 3×3 ([`Self::directly`]) the results of all levels are equal to the last bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Integers {
@@ -67,6 +79,8 @@ pub enum Integers {
     Avx2(Avx2),
     /// 8 sums in two registers, four products of bytes added in one instruction.
     NeonI8mm(NeonI8mm),
+    /// The same of signed bytes: codes less 128.
+    NeonDotprod(NeonDotprod),
     /// 8 sums in two registers.
     Neon(Neon),
     /// Arrays.
@@ -77,8 +91,8 @@ pub enum Integers {
 
 impl Integers {
     /// Every name there is, best first.
-    pub const NAMES: [&'static str; 9] =
-        ["amx", "avx512-vnni", "avx512-bw", "avx-vnni", "avx2", "neon-i8mm", "neon", "portable", "portable-direct"];
+    pub const NAMES: [&'static str; 10] =
+        ["amx", "avx512-vnni", "avx512-bw", "avx-vnni", "avx2", "neon-i8mm", "neon-dotprod", "neon", "portable", "portable-direct"];
 
     /// The best level of this machine.
     pub fn detect() -> Self {
@@ -88,12 +102,13 @@ impl Integers {
     /// The level of a tier that was asked for: the best one with 512 bits for a tier with 512 bits, the best one of NEON for a tier of NEON with more than
     /// that, and what its name says for any other.
     pub fn of(isa: Isa) -> Self {
+        let neon = || NeonI8mm::new().map(Self::NeonI8mm).or_else(|| NeonDotprod::new().map(Self::NeonDotprod));
         let wide = || Avx512Vnni::new().map(Self::Avx512Vnni).or_else(|| Avx512Bw::new().map(Self::Avx512Bw));
         match isa {
             Isa::Amx(token) => Some(Self::Amx(token)),
             Isa::Avx512Bf16(_) | Isa::Avx512(_) => wide().or_else(|| Avx2::new().map(Self::Avx2)),
             Isa::Avx2(token) => Some(Self::Avx2(token)),
-            Isa::NeonBf16(_) => NeonI8mm::new().map(Self::NeonI8mm).or_else(|| Neon::new().map(Self::Neon)),
+            Isa::NeonBf16(_) => neon().or_else(|| Neon::new().map(Self::Neon)),
             Isa::Neon(token) => Some(Self::Neon(token)),
             Isa::Portable(_) => None,
         }
@@ -114,6 +129,7 @@ impl Integers {
             "avx-vnni" => AvxVnni::new().map(Self::AvxVnni),
             "avx2" => Avx2::new().map(Self::Avx2),
             "neon-i8mm" => NeonI8mm::new().map(Self::NeonI8mm),
+            "neon-dotprod" => NeonDotprod::new().map(Self::NeonDotprod),
             "neon" => Neon::new().map(Self::Neon),
             "portable" => Some(Self::Portable(Portable)),
             "portable-direct" => Some(Self::PortableDirect(Portable)),
@@ -130,6 +146,7 @@ impl Integers {
             Self::AvxVnni(_) => "avx-vnni",
             Self::Avx2(_) => "avx2",
             Self::NeonI8mm(_) => "neon-i8mm",
+            Self::NeonDotprod(_) => "neon-dotprod",
             Self::Neon(_) => "neon",
             Self::Portable(_) => "portable",
             Self::PortableDirect(_) => "portable-direct",
@@ -151,6 +168,7 @@ pub fn refusal(name: &str) -> Option<String> {
         "avx512-bw" => lacking(AVX512_BW),
         "avx-vnni" => lacking(AVX_VNNI),
         "neon-i8mm" => lacking(NEON_I8MM),
+        "neon-dotprod" => lacking(NEON_DOTPROD),
         "portable" | "portable-direct" => None,
         _ => crate::isa::refusal(name),
     }

@@ -205,6 +205,7 @@ fn has(feature: &str) -> bool {
 fn has(feature: &str) -> bool {
     match feature {
         "bf16" => std::arch::is_aarch64_feature_detected!("bf16"),
+        "dotprod" => std::arch::is_aarch64_feature_detected!("dotprod"),
         "i8mm" => std::arch::is_aarch64_feature_detected!("i8mm"),
         "neon" => std::arch::is_aarch64_feature_detected!("neon"),
         _ => false,

@@ -79,8 +79,11 @@ const FAMILIES: [(&str, [&str; 7]); 8] = [
 ];
 
 /// Families over 8-bit codes with the tile of each level, in the order of [`Integers::NAMES`].
-const INTEGERS: [(&str, [&str; 9]); 3] = [
-    ("1×1 int8", ["32×32 tiles", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×4 q", "6×2 arrays of 8", "6×2 arrays of 8"]),
+const INTEGERS: [(&str, [&str; 10]); 3] = [
+    (
+        "1×1 int8",
+        ["32×32 tiles", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×4 q", "6×4 q", "6×2 arrays of 8", "6×2 arrays of 8"],
+    ),
     (
         "3×3 int8",
         [
@@ -91,13 +94,25 @@ const INTEGERS: [(&str, [&str; 9]); 3] = [
             "integer Winograd F(4×4), 6×2 ymm",
             "integer Winograd F(4×4), 6×4 q",
             "integer Winograd F(4×4), 6×4 q",
+            "integer Winograd F(4×4), 6×4 q",
             "integer Winograd F(4×4), 6×2 arrays of 8",
             "direct, 6×2 arrays of 8",
         ],
     ),
     (
         "stem int8",
-        ["16×32 tiles of bytes", "6×4 zmm", "6×4 zmm", "6×2 ymm", "6×2 ymm", "6×4 q", "6×4 q", "6×2 arrays of 8", "6×2 arrays of 8"],
+        [
+            "16×32 tiles of bytes",
+            "6×4 zmm",
+            "6×4 zmm",
+            "6×2 ymm",
+            "6×2 ymm",
+            "6×4 q",
+            "6×4 q",
+            "6×4 q",
+            "6×2 arrays of 8",
+            "6×2 arrays of 8",
+        ],
     ),
 ];
 

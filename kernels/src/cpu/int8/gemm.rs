@@ -85,7 +85,8 @@ impl Out {
     }
 }
 
-/// The product; the pointers cover everything that rows, runs and panels name.
+/// The product; the pointers cover everything that rows, runs and panels name. Where bytes are signed ([`IntLanes::SIGNED`]) a start of 32 bits for every
+/// output follows the panels.
 #[derive(Clone, Copy)]
 pub(crate) struct IntGemm<'a, G: Group> {
     pub(crate) rows: usize,
@@ -196,6 +197,15 @@ unsafe fn tile<V: IntLanes, G: Group, const MR: usize, const NR: usize>(
     // SAFETY: `IntGemm` promises that every row, run, panel and output named below lies inside its operand.
     unsafe {
         let mut acc = [[V::zero(); NR]; MR];
+        if V::SIGNED && G::LEN == 4 {
+            let starts = g.w.add(g.panels * g.panel_len).cast::<i8>();
+            for j in 0..NR {
+                let start = V::load_quads(starts.add(4 * (panel * PANEL + j * V::LANES)));
+                for i in 0..MR {
+                    acc[i][j] = start;
+                }
+            }
+        }
         let mut a = [g.a; MR];
         for i in 0..MR {
             a[i] = g.a.add(g.a_rows.at(row + i));

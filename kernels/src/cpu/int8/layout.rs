@@ -4,7 +4,7 @@
 //! `w(o, i) = data[(o / 16) · panel_len(k) + (i / g) · 16 · g + (o % 16) · g + i % g]`, with zeros beyond n and k.
 //! Buffers of codes and integers live in arenas and packed weights that are counted in floats.
 
-use super::lanes::{IntLanes, Words};
+use super::lanes::{Codes, IntLanes, Words};
 use crate::cpu::layout::{PANEL, pad};
 use crate::integers::Integers;
 
@@ -39,7 +39,7 @@ pub(crate) trait Group: Copy {
     ///
     /// # Safety
     /// They are writable.
-    unsafe fn store<W: Words>(codes: W::Codes, dst: *mut Self::Activation);
+    unsafe fn store<V: IntLanes>(codes: Codes<V>, dst: *mut Self::Activation);
 }
 
 /// Two numbers of 16 bits.
@@ -69,9 +69,9 @@ impl Group for Pairs {
     }
 
     #[inline(always)]
-    unsafe fn store<W: Words>(codes: W::Codes, dst: *mut i16) {
+    unsafe fn store<V: IntLanes>(codes: Codes<V>, dst: *mut i16) {
         // SAFETY: as promised.
-        unsafe { W::widen(codes).store(dst) }
+        unsafe { V::Words::widen(codes).store(dst) }
     }
 }
 
@@ -102,9 +102,9 @@ impl Group for Quads {
     }
 
     #[inline(always)]
-    unsafe fn store<W: Words>(codes: W::Codes, dst: *mut u8) {
+    unsafe fn store<V: IntLanes>(codes: Codes<V>, dst: *mut u8) {
         // SAFETY: as promised.
-        unsafe { W::store_codes(codes, dst) }
+        unsafe { V::store_quads(codes, dst) }
     }
 }
 

@@ -4,7 +4,8 @@
 //! multiply-add, and 16 bits hold what codes become on the way: differences of codes, sums of four, and the transformed patches of an integer
 //! Winograd. `vpmaddubsw` would read the codes as they are but saturates its sums, and splitting them again costs the multiplier what it saved.
 //! `vpdpbusd`, and `sudot` on AArch64, saturate nothing: where they are, the 1×1 of dense layers multiplies clamped codes as bytes, four at a time, with
-//! weights laid out for that; the portable level does the same, so that what they run is tested everywhere.
+//! weights laid out for that; the portable level does the same, so that what they run is tested everywhere. `sdot` wants signed bytes: codes are packed
+//! with their upper bit flipped, which is less 128, and sums start with 128 times their weights.
 //! The stem's inputs are numbers of 16 bits from the start ([`stem`]).
 //! Where there is AMX all products are of bytes in tiles (`super::tiles`), and the 3×3 goes directly, which is another network in its codes
 //! ([`Integers::directly`]).
@@ -35,9 +36,20 @@ impl Integers {
     /// Whether codes are multiplied as bytes, four at a time, as `IntLanes::QUADS` says.
     fn quads(self) -> bool {
         match self {
-            Self::Amx(_) | Self::Avx512Vnni(_) | Self::AvxVnni(_) | Self::NeonI8mm(_) | Self::Portable(_) | Self::PortableDirect(_) => true,
+            Self::Amx(_)
+            | Self::Avx512Vnni(_)
+            | Self::AvxVnni(_)
+            | Self::NeonI8mm(_)
+            | Self::NeonDotprod(_)
+            | Self::Portable(_)
+            | Self::PortableDirect(_) => true,
             Self::Avx512Bw(_) | Self::Avx2(_) | Self::Neon(_) => false,
         }
+    }
+
+    /// Whether those bytes are signed, as `IntLanes::SIGNED` says.
+    fn signed(self) -> bool {
+        matches!(self, Self::NeonDotprod(_))
     }
 
     /// Runs a kernel over codes on this level.
@@ -58,6 +70,9 @@ impl Integers {
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Self::NeonI8mm(_) => unsafe { lanes::neon_i8mm::shim(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod(_) => unsafe { lanes::neon_dotprod::shim(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => unsafe { lanes::neon::shim(kernel) },

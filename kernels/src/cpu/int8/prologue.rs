@@ -61,7 +61,7 @@ impl<G: Group> Clamp<G> {
                 }
                 for c in (whole..self.channels).step_by(16) {
                     let (low, high) = load::<V>(self.bounds, c);
-                    G::store::<V::Words>(V::Words::clamp(V::Words::load_codes(src.add(c)), low, high), dst.add(c));
+                    G::store::<V>(V::Words::clamp(V::Words::load_codes(src.add(c)), low, high), dst.add(c));
                 }
             }
         }
@@ -77,7 +77,7 @@ impl<G: Group> Clamp<G> {
                 let (low, high) = load::<V>(self.bounds, c);
                 for r in 0..R {
                     let codes = V::Words::load_codes(src.add(r * self.src_stride + c));
-                    G::store::<V::Words>(V::Words::clamp(codes, low, high), dst.add(r * self.dst_stride + c));
+                    G::store::<V>(V::Words::clamp(codes, low, high), dst.add(r * self.dst_stride + c));
                 }
             }
         }

@@ -8,7 +8,8 @@ use crate::integers::Integers;
 
 /// Bytes of the packed conv1.
 pub fn conv1_len(level: Integers, shape: &DenseShape) -> usize {
-    len_of(level, inputs(level, shape.in_channels), shape.mid)
+    let starts = if level.signed() { 4 * shape.mid } else { 0 };
+    len_of(level, inputs(level, shape.in_channels), shape.mid) + starts
 }
 
 /// Bytes of a packed matrix.
@@ -16,7 +17,7 @@ fn len_of(level: Integers, k: usize, n: usize) -> usize {
     if level.quads() { matrix_len_of::<Quads>(k, n) } else { 2 * matrix_len_of::<Pairs>(k, n) }
 }
 
-/// Packs conv1 as a level takes it; false as [`layout::pack_matrix`].
+/// Packs conv1 as a level takes it, followed by what sums of signed bytes start with; false as [`layout::pack_matrix`].
 ///
 /// # Panics
 /// When `dst` is not [`conv1_len`] long.
@@ -24,7 +25,13 @@ fn len_of(level: Integers, k: usize, n: usize) -> usize {
 pub fn pack_conv1(level: Integers, shape: &DenseShape, dst: &mut [u8], weight: impl Fn(usize, usize) -> i8) -> bool {
     let (k, mid) = (shape.in_channels, shape.mid);
     if level.quads() {
-        return pack_matrix_of::<Quads>(weights_mut(dst), inputs(level, k), mid, CODES, |o, i| if i < k { weight(o, i) } else { 0 });
+        assert_eq!(dst.len(), conv1_len(level, shape));
+        let (matrix, starts) = dst.split_at_mut(len_of(level, inputs(level, k), mid));
+        for (o, start) in starts.as_chunks_mut().0.iter_mut().enumerate() {
+            let sum: i32 = (0..k).map(|i| i32::from(weight(o, i))).sum();
+            *start = sum.wrapping_mul(128).to_ne_bytes();
+        }
+        return pack_matrix_of::<Quads>(weights_mut(matrix), inputs(level, k), mid, CODES, |o, i| if i < k { weight(o, i) } else { 0 });
     }
     let mut pairs = vec![0; matrix_len(k, mid)];
     let fits = layout::pack_matrix(&mut pairs, k, mid, CODES, weight);

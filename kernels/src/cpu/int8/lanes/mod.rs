@@ -14,6 +14,8 @@ pub(crate) mod avx_vnni;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 #[cfg(target_arch = "aarch64")]
+pub(crate) mod neon_dotprod;
+#[cfg(target_arch = "aarch64")]
 pub(crate) mod neon_i8mm;
 pub(crate) mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -65,12 +67,17 @@ pub(crate) trait Words: Copy {
     fn times4(self) -> Self;
 }
 
+/// Sixteen codes on a level.
+pub(crate) type Codes<V> = <<V as IntLanes>::Words as Words>::Codes;
+
 /// A vector of sums; see [`F32Lanes`] for where its methods may run.
 pub(crate) trait IntLanes: Copy {
     /// Sums of 32 bits in a register, which may also hold a pair of 16 bits or four bytes for each; divides 16.
     const LANES: usize;
     /// Whether four products of bytes are added at once, as many times a second as two of 16 bits.
     const QUADS: bool;
+    /// Whether those bytes are signed: codes then lie in packed rows less 128, and sums start with what that takes from them.
+    const SIGNED: bool = false;
     /// The vector of as many f32.
     type Floats: F32Lanes;
     /// The vector for what is not summed.
@@ -94,7 +101,17 @@ pub(crate) trait IntLanes: Copy {
     /// They are readable.
     unsafe fn splat<T>(src: *const T) -> Self;
 
-    /// Weights for [`Self::madd_quads`], at any alignment.
+    /// Writes sixteen codes of a row as [`Self::splat_quads`] reads them.
+    ///
+    /// # Safety
+    /// They are writable.
+    #[inline(always)]
+    unsafe fn store_quads(codes: Codes<Self>, dst: *mut u8) {
+        // SAFETY: as promised.
+        unsafe { Self::Words::store_codes(codes, dst) }
+    }
+
+    /// Weights for [`Self::madd_quads`], or sums, at any alignment.
     ///
     /// # Safety
     /// Four for each sum are readable.
@@ -145,7 +162,7 @@ pub(crate) trait IntLanes: Copy {
         }
     }
 
-    /// min(max(q, low), high) of four codes for each sum, a multiple of sixteen.
+    /// [`Self::store_quads`] of min(max(q, low), high), of four codes for each sum, a multiple of sixteen.
     ///
     /// # Safety
     /// `dst` is writable, the others readable.
@@ -155,7 +172,7 @@ pub(crate) trait IntLanes: Copy {
             // SAFETY: as promised.
             unsafe {
                 let bound = |of: *const u8| Self::Words::load_codes(of.add(c));
-                Self::Words::store_codes(Self::Words::clamp(bound(src), bound(low), bound(high)), dst.add(c));
+                Self::store_quads(Self::Words::clamp(bound(src), bound(low), bound(high)), dst.add(c));
             }
         }
     }

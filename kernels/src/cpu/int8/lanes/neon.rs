@@ -12,6 +12,8 @@ use std::marker::PhantomData;
 pub(crate) trait Dot: Copy {
     /// Whether it multiplies them: [`IntLanes::QUADS`].
     const QUADS: bool;
+    /// [`IntLanes::SIGNED`].
+    const SIGNED: bool;
 
     /// [`IntLanes::call`].
     ///
@@ -47,6 +49,7 @@ pub(crate) fn shim<K: IntKernel>(kernel: K) {
 
 impl Dot for Smlal {
     const QUADS: bool = false;
+    const SIGNED: bool = false;
 
     #[inline(always)]
     unsafe fn call<K: IntKernel>(kernel: K) {
@@ -85,6 +88,7 @@ impl<D> NeonInts<D> {
 impl<D: Dot> IntLanes for NeonInts<D> {
     const LANES: usize = 8;
     const QUADS: bool = D::QUADS;
+    const SIGNED: bool = D::SIGNED;
     type Floats = NeonLanes;
     type Words = NeonWords;
 
@@ -105,6 +109,11 @@ impl<D: Dot> IntLanes for NeonInts<D> {
             let pair = vreinterpret_s16_s32(vdup_n_s32(src.cast::<i32>().read_unaligned()));
             Self::of_pairs(vdupq_lane_s16::<0>(pair), vdupq_lane_s16::<1>(pair))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn store_quads(codes: uint8x16_t, dst: *mut u8) {
+        unsafe { vst1q_u8(dst, if D::SIGNED { veorq_u8(codes, vdupq_n_u8(128)) } else { codes }) }
     }
 
     #[inline(always)]

@@ -21,6 +21,7 @@ pub(crate) fn shim<K: IntKernel>(kernel: K) {
 
 impl Dot for Sudot {
     const QUADS: bool = true;
+    const SIGNED: bool = false;
 
     #[inline(always)]
     unsafe fn call<K: IntKernel>(kernel: K) {
