@@ -14,6 +14,7 @@ pub mod dense;
 pub mod gemm;
 pub mod int8;
 pub(crate) mod lanes;
+pub(crate) mod layer;
 pub mod layout;
 pub mod math;
 mod prologue;

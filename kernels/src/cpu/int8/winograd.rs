@@ -13,13 +13,7 @@ use super::gemm::Requantise;
 use super::lanes::{IntLanes, Words};
 use super::layout::{CODES, matrix_len, place};
 use crate::cpu::lanes::F32Lanes;
-
-/// Products per tile: 6 × 6.
-pub(crate) const POINTS: usize = 36;
-/// Outputs along one side of a tile.
-pub(crate) const TILE: usize = 4;
-/// Inputs along one side of a tile.
-pub(crate) const PATCH: usize = 6;
+pub(crate) use crate::cpu::winograd::{PATCH, POINTS, TILE};
 
 /// Bᵀ: products of (x − q) over the other points.
 const INPUT: [[i64; PATCH]; PATCH] =
