@@ -9,7 +9,8 @@ use super::Kernel;
 use super::ahead::Ahead;
 use super::gemm::{Batch, Gemm, Init, Rows};
 use super::lanes::F32Lanes;
-use super::layer::{self, Arithmetic, Layer, Steps, WholeMid, Worker};
+use super::layer::Arithmetic;
+use super::layer::dense::{self as layer, Layer, LayerArithmetic, Steps, WholeMid, Worker};
 use super::layout::{PANEL, matrix_len, panel_len};
 use super::prologue::NormRelu;
 use super::spans::Marked;
@@ -138,6 +139,9 @@ impl DenseWeights<'_> {
 impl Arithmetic for DenseWeights<'_> {
     type Slab = f32;
     type Number = f32;
+}
+
+impl LayerArithmetic for DenseWeights<'_> {
     type Known = f32;
 }
 

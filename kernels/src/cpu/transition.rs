@@ -1,21 +1,19 @@
 //! A transition: norm·ReLU, average pool 2×2/2, 1×1, from one block's slab to the first channels of the next.
 //!
 //! The pool commutes with the convolution and goes first, on a quarter of the pixels; its factor 1/4 sits in the packed weights.
-//! An odd last row or column is dropped, as the pool's floor says. Pixels are packed in blocks as in the dense layer.
+//! An odd last row or column is dropped, as the pool's floor says. The work is cut as for any numbers (`layer`).
 
+use super::Kernel;
 use super::ahead::Ahead;
 use super::gemm::{Batch, Gemm, Init, Rows};
 use super::lanes::F32Lanes;
-use super::layout::{PANEL, matrix_len, panel_len, unaliased};
+use super::layer::Arithmetic;
+use super::layer::transition::{self as layer, Steps, Worker};
+use super::layout::{PANEL, matrix_len, panel_len};
 use super::prologue::NormReluPool;
 use super::spans::Span;
-use super::{Kernel, part};
 use crate::isa::Isa;
-use crate::parallel::{self, Crew, SharedMut};
-
-/// Bytes of packed pixels in one block, and the most pixels it holds.
-const BLOCK_BYTES: usize = 96 * 1024;
-const BLOCK_PIXELS: usize = 96;
+use crate::parallel::Crew;
 
 /// Shapes of a transition; channel counts are padded to 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +46,21 @@ pub struct TransitionWeights<'a> {
 impl TransitionShape {
     /// Floats that one worker needs.
     pub fn scratch_len(&self) -> usize {
-        self.block_pixels() * unaliased(self.in_channels)
+        layer::scratch_len::<TransitionWeights<'_>>(self)
+    }
+
+    /// # Panics
+    /// When channels are not padded, a slab is too short, or spans are not its rows'.
+    pub(crate) fn check(&self, (src, spans): (usize, Option<&[Span]>), dst: usize) {
+        let (rows, columns, k, n) = (self.height / 2, self.width / 2, self.in_channels, self.out_channels);
+        assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && self.src_stride >= k && self.dst_stride >= n);
+        assert!(src >= self.height * self.width * self.src_stride && dst >= rows * columns * self.dst_stride);
+        assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
     }
 
     /// Multiply-adds times two.
     pub fn flop(&self) -> u64 {
         2 * (self.height / 2 * (self.width / 2) * self.in_channels * self.out_channels) as u64
-    }
-
-    fn block_pixels(&self) -> usize {
-        (BLOCK_BYTES / 4 / unaliased(self.in_channels) / 12 * 12).clamp(12, BLOCK_PIXELS)
     }
 }
 
@@ -75,115 +78,65 @@ pub fn transition(
     scratch: &mut [f32],
     crew: &Crew<'_>,
 ) {
-    let (rows, columns) = (shape.height / 2, shape.width / 2);
-    let pixels = rows * columns;
-    let (k, n) = (shape.in_channels, shape.out_channels);
-    assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && shape.src_stride >= k && shape.dst_stride >= n);
-    assert!(src.len() >= shape.height * shape.width * shape.src_stride && dst.len() >= pixels * shape.dst_stride);
-    assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.conv.len() >= matrix_len(k, n));
-    assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
-    let len = shape.scratch_len();
-    let workers = crew.workers();
-    assert!(scratch.len() >= len * workers);
-    let dst = SharedMut::new(dst);
-    parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
-        let scratch = scratch.as_mut_ptr();
-        let run = |pixels| isa.run(Worker { shape, weights, src, pixels, dst, scratch });
-        match spans {
-            None => run(part(pixels, workers, worker)),
-            Some(spans) => {
-                part(rows, workers, worker).for_each(|row| run(row * columns + spans[row].start..row * columns + spans[row].end));
-            }
-        }
-    });
+    let k = shape.in_channels;
+    shape.check((src.len(), spans), dst.len());
+    assert!(weights.scale.len() >= k && weights.shift.len() >= k && weights.conv.len() >= matrix_len(k, shape.out_channels));
+    layer::run((shape, *weights), (src, spans), dst, scratch, crew, |worker| isa.run(worker));
 }
 
-/// The output pixels of one thread.
-struct Worker<'a> {
-    shape: &'a TransitionShape,
-    weights: &'a TransitionWeights<'a>,
-    src: &'a [f32],
-    pixels: std::ops::Range<usize>,
-    dst: SharedMut<'a>,
-    scratch: *mut f32,
+impl Arithmetic for TransitionWeights<'_> {
+    type Slab = f32;
+    type Number = f32;
 }
 
-impl Kernel for Worker<'_> {
+impl Kernel for Worker<'_, TransitionWeights<'_>> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: F32Lanes>(self) {
-        let shape = self.shape;
-        let stride = unaliased(shape.in_channels);
-        let blocks = self.pixels.len().div_ceil(shape.block_pixels());
-        for b in 0..blocks {
-            let block = part(self.pixels.len(), blocks, b);
-            let first = self.pixels.start + block.start;
-            let next = if b + 1 < blocks { part(self.pixels.len(), blocks, b + 1) } else { 0..0 };
-            let mut starts = [std::ptr::null(); 4 * BLOCK_PIXELS];
-            let ahead = self.reads(self.pixels.start + next.start, next.len(), &mut starts);
-            // SAFETY: the pixels lie inside both maps, whose lengths `transition` checked, and a block inside the scratch.
-            unsafe {
-                self.pack::<V>(first, block.len(), stride);
-                V::call(Gemm {
-                    rows: block.len(),
-                    a: self.scratch,
-                    a_rows: Rows::Stride(stride),
-                    runs: &[0],
-                    run_len: shape.in_channels,
-                    w: self.weights.conv.as_ptr(),
-                    panel_len: panel_len(shape.in_channels),
-                    panels: shape.out_channels / PANEL,
-                    init: Init::Zero,
-                    dst: self.dst.at(first * shape.dst_stride),
-                    dst_rows: Rows::Stride(shape.dst_stride),
-                    relu: false,
-                    batch: Batch::ONE,
-                    ahead,
-                });
-            }
-        }
+        self.run_on::<V>();
     }
 }
 
-impl Worker<'_> {
-    /// What packing `count` pooled pixels from `first` on reads, four runs a pixel.
+// SAFETY (all blocks below): what is named lies in the worker's slabs and scratch and in weights of checked lengths, by the contract of the trait.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl<V: F32Lanes> Steps<V> for TransitionWeights<'_> {
     #[inline(always)]
-    fn reads<'b>(&self, first: usize, count: usize, starts: &'b mut [*const u8; 4 * BLOCK_PIXELS]) -> Ahead<'b> {
-        let shape = self.shape;
-        let columns = shape.width / 2;
-        for (i, start) in starts[..4 * count].iter_mut().enumerate() {
-            let (y, x) = ((first + i / 4) / columns, (first + i / 4) % columns);
-            let pixel = (2 * y + i % 4 / 2) * shape.width + 2 * x + i % 2;
-            *start = self.src.as_ptr().wrapping_add(pixel * shape.src_stride).cast();
+    unsafe fn pool(w: &Worker<'_, Self>, pixels: usize, src: *const f32, dst: *mut f32, stride: usize) {
+        unsafe {
+            V::call(NormReluPool {
+                pixels,
+                channels: w.shape.in_channels,
+                src,
+                pixel_stride: w.shape.src_stride,
+                row_stride: w.shape.width * w.shape.src_stride,
+                scale: w.arithmetic.scale.as_ptr(),
+                shift: w.arithmetic.shift.as_ptr(),
+                dst,
+                dst_stride: stride,
+            });
         }
-        Ahead { starts: &starts[..4 * count], bytes: 4 * shape.in_channels }
     }
 
-    /// Packs `count` pooled pixels from `first` on, a run within one output row at a time.
     #[inline(always)]
-    unsafe fn pack<V: F32Lanes>(&self, first: usize, count: usize, stride: usize) {
-        let shape = self.shape;
-        let columns = shape.width / 2;
-        let mut done = 0;
-        while done < count {
-            let (y, x) = ((first + done) / columns, (first + done) % columns);
-            let pixels = (columns - x).min(count - done);
-            // SAFETY: output pixel (y, x) reads input pixels (2y, 2x) to (2y + 1, 2x + 1), which exist.
-            unsafe {
-                V::call(NormReluPool {
-                    pixels,
-                    channels: shape.in_channels,
-                    src: self.src.as_ptr().add((2 * y * shape.width + 2 * x) * shape.src_stride),
-                    pixel_stride: shape.src_stride,
-                    row_stride: shape.width * shape.src_stride,
-                    scale: self.weights.scale.as_ptr(),
-                    shift: self.weights.shift.as_ptr(),
-                    dst: self.scratch.add(done * stride),
-                    dst_stride: stride,
-                });
-            }
-            done += pixels;
+    unsafe fn product(w: &Worker<'_, Self>, pixels: usize, stride: usize, dst: *mut f32, ahead: Ahead<'_>) {
+        unsafe {
+            V::call(Gemm {
+                rows: pixels,
+                a: w.scratch,
+                a_rows: Rows::Stride(stride),
+                runs: &[0],
+                run_len: w.shape.in_channels,
+                w: w.arithmetic.conv.as_ptr(),
+                panel_len: panel_len(w.shape.in_channels),
+                panels: w.shape.out_channels / PANEL,
+                init: Init::Zero,
+                dst,
+                dst_rows: Rows::Stride(w.shape.dst_stride),
+                relu: false,
+                batch: Batch::ONE,
+                ahead,
+            });
         }
     }
 }

@@ -15,7 +15,8 @@ use super::winograd::{self, InputTransform, OutputTransform};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::dense::DenseShape;
 use crate::cpu::gemm::Batch;
-use crate::cpu::layer::{self, Arithmetic, Layer, Steps, WholeMid, Worker};
+use crate::cpu::layer::Arithmetic;
+use crate::cpu::layer::dense::{self as layer, Layer, LayerArithmetic, Steps, WholeMid, Worker};
 use crate::cpu::layout::PANEL;
 use crate::cpu::spans::Marked;
 #[cfg(target_arch = "x86_64")]
@@ -156,6 +157,9 @@ impl DenseWeights<'_> {
 impl Arithmetic for DenseWeights<'_> {
     type Slab = u16;
     type Number = u16;
+}
+
+impl LayerArithmetic for DenseWeights<'_> {
     type Known = u16;
 }
 

@@ -20,7 +20,8 @@ use super::winograd::{self, InputTransform, OutputTransform};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::dense::DenseShape;
 use crate::cpu::gemm::Batch;
-use crate::cpu::layer::{self, Arithmetic, Layer, Steps, WholeMid, Worker};
+use crate::cpu::layer::Arithmetic;
+use crate::cpu::layer::dense::{self as layer, Layer, LayerArithmetic, Steps, WholeMid, Worker};
 use crate::cpu::layout::PANEL;
 use crate::cpu::spans::Marked;
 #[cfg(target_arch = "x86_64")]
@@ -153,6 +154,9 @@ impl DenseWeights<'_> {
 impl Arithmetic for DenseWeights<'_> {
     type Slab = u8;
     type Number = i16;
+}
+
+impl LayerArithmetic for DenseWeights<'_> {
     type Known = [u8; 2];
 }
 

@@ -129,11 +129,6 @@ pub fn matrix_len(k: usize, n: usize) -> usize {
     matrix_len_of::<Pairs>(k, n)
 }
 
-/// A stride in numbers of 16 bits of at least `stride` that is not a multiple of 4096 bytes.
-pub(crate) fn unaliased(stride: usize) -> usize {
-    if stride.is_multiple_of(2048) { stride + 2 * PANEL } else { stride }
-}
-
 /// Codes in a row of a tile.
 const STEP: usize = 64;
 

@@ -6,23 +6,21 @@ use super::IntKernel;
 use super::gemm::{IntGemm, Out, Requantise, Rows};
 use super::lanes::IntLanes;
 use super::layout::{
-    CODES, Pairs, Quads, as_bytes, inputs, matrix_len, matrix_len_of, pack_matrix, pack_matrix_of, panel_len, unaliased, weights_mut,
+    CODES, Pairs, Quads, as_bytes, inputs, matrix_len, matrix_len_of, pack_matrix, pack_matrix_of, panel_len, weights_mut,
 };
 use super::prologue::{Bounds, ClampPool};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::gemm::Batch;
+use crate::cpu::layer::Arithmetic;
+use crate::cpu::layer::transition::{self as layer, Steps, Worker};
 use crate::cpu::layout::PANEL;
-use crate::cpu::part;
 use crate::cpu::spans::Span;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::tiles;
 use crate::cpu::transition::TransitionShape;
 use crate::integers::Integers;
-use crate::parallel::{self, Crew, SharedMut};
+use crate::parallel::Crew;
 
-/// Bytes of packed pixels in one block, and the most pixels it holds.
-const BLOCK_BYTES: usize = 48 * 1024;
-const BLOCK_PIXELS: usize = 96;
 /// The largest sum of four pixels, for [`super::layout::pack_matrix`].
 pub const POOLED: i64 = 4 * CODES;
 
@@ -39,10 +37,6 @@ pub struct TransitionWeights<'a> {
     pub scale: &'a [f32],
     /// See `scale`.
     pub offset: &'a [f32],
-}
-
-fn block_pixels(shape: &TransitionShape) -> usize {
-    (BLOCK_BYTES / 2 / unaliased(shape.in_channels) / 12 * 12).clamp(12, BLOCK_PIXELS)
 }
 
 /// Bytes of the packed convolution.
@@ -78,7 +72,7 @@ pub fn scratch_len(level: Integers, shape: &TransitionShape) -> usize {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = level;
-    block_pixels(shape) * unaliased(shape.in_channels) / 2
+    layer::scratch_len::<TransitionWeights<'_>>(shape)
 }
 
 /// Runs a transition on one image; `scratch` holds [`scratch_len`] floats for each worker of the crew. With `spans`, one an output row, only those
@@ -95,14 +89,10 @@ pub fn transition(
     scratch: &mut [f32],
     crew: &Crew<'_>,
 ) {
-    let (rows, columns) = (shape.height / 2, shape.width / 2);
-    let pixels = rows * columns;
     let (k, n) = (shape.in_channels, shape.out_channels);
-    assert!(k.is_multiple_of(PANEL) && n.is_multiple_of(PANEL) && shape.src_stride >= k && shape.dst_stride >= n);
-    assert!(src.len() >= shape.height * shape.width * shape.src_stride && dst.len() >= pixels * shape.dst_stride);
+    shape.check((src.len(), spans), dst.len());
     assert!(weights.low.len() >= k && weights.high.len() >= k && weights.conv.len() >= conv_len(level, shape));
     assert!(weights.scale.len() >= n && weights.offset.len() >= n);
-    assert!(spans.is_none_or(|s| s.len() == rows && s.iter().all(|s| s.end <= columns)));
     #[cfg(target_arch = "x86_64")]
     if let Integers::Amx(token) = level {
         let norm = Bounds { low: weights.low.as_ptr(), high: weights.high.as_ptr() };
@@ -111,104 +101,58 @@ pub fn transition(
         // SAFETY: every length was checked against the shape.
         return unsafe { tiles::transition::transition::<tiles::Code>(token, &tiled, (src, spans), dst, scratch, crew) };
     }
-    let len = scratch_len(level, shape);
-    let workers = crew.workers();
-    assert!(scratch.len() >= len * workers);
-    let dst = SharedMut::new(dst);
-    parallel::over_chunks(crew, &mut scratch[..len * workers], len, &|worker, scratch| {
-        let scratch = scratch.as_mut_ptr().cast();
-        let run = |pixels| level.run(Worker { shape, weights, src, pixels, dst, scratch });
-        match spans {
-            None => run(part(pixels, workers, worker)),
-            Some(spans) => {
-                part(rows, workers, worker).for_each(|row| run(row * columns + spans[row].start..row * columns + spans[row].end));
-            }
-        }
-    });
+    layer::run((shape, *weights), (src, spans), dst, scratch, crew, |worker| level.run(worker));
 }
 
-/// The output pixels of one thread.
-struct Worker<'a> {
-    shape: &'a TransitionShape,
-    weights: &'a TransitionWeights<'a>,
-    src: &'a [u8],
-    pixels: std::ops::Range<usize>,
-    dst: SharedMut<'a, u8>,
-    scratch: *mut i16,
+impl Arithmetic for TransitionWeights<'_> {
+    type Slab = u8;
+    type Number = i16;
 }
 
-impl IntKernel for Worker<'_> {
+impl IntKernel for Worker<'_, TransitionWeights<'_>> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
-        let shape = self.shape;
-        let stride = unaliased(shape.in_channels);
-        let blocks = self.pixels.len().div_ceil(block_pixels(shape));
-        let requantise = Requantise { scale: self.weights.scale.as_ptr(), offset: self.weights.offset.as_ptr() };
-        for b in 0..blocks {
-            let block = part(self.pixels.len(), blocks, b);
-            let first = self.pixels.start + block.start;
-            let next = if b + 1 < blocks { part(self.pixels.len(), blocks, b + 1) } else { 0..0 };
-            let mut starts = [std::ptr::null(); 4 * BLOCK_PIXELS];
-            let ahead = self.reads(self.pixels.start + next.start, next.len(), &mut starts);
-            // SAFETY: the pixels lie inside both maps, whose lengths `transition` checked, and a block inside the scratch.
-            unsafe {
-                self.pack::<V>(first, block.len(), stride);
-                V::call(IntGemm::<Pairs> {
-                    rows: block.len(),
-                    a: self.scratch,
-                    a_rows: Rows::Stride(stride),
-                    runs: &[0],
-                    run_len: shape.in_channels,
-                    w: self.weights.conv.as_ptr().cast(),
-                    panel_len: panel_len(shape.in_channels),
-                    panels: shape.out_channels / PANEL,
-                    out: Out::Codes(requantise, self.dst.at(first * shape.dst_stride)),
-                    out_rows: Rows::Stride(shape.dst_stride),
-                    batch: Batch::ONE,
-                    ahead,
-                });
-            }
-        }
+        self.run_on::<V>();
     }
 }
 
-impl Worker<'_> {
-    /// What packing `count` pooled pixels from `first` on reads, four runs a pixel.
+// SAFETY (all blocks below): what is named lies in the worker's slabs and scratch and in weights of checked lengths, by the contract of the trait.
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl<V: IntLanes> Steps<V> for TransitionWeights<'_> {
     #[inline(always)]
-    fn reads<'b>(&self, first: usize, count: usize, starts: &'b mut [*const u8; 4 * BLOCK_PIXELS]) -> Ahead<'b> {
-        let shape = self.shape;
-        let columns = shape.width / 2;
-        for (i, start) in starts[..4 * count].iter_mut().enumerate() {
-            let (y, x) = ((first + i / 4) / columns, (first + i / 4) % columns);
-            let pixel = (2 * y + i % 4 / 2) * shape.width + 2 * x + i % 2;
-            *start = self.src.as_ptr().wrapping_add(pixel * shape.src_stride);
+    unsafe fn pool(w: &Worker<'_, Self>, pixels: usize, src: *const u8, dst: *mut i16, stride: usize) {
+        unsafe {
+            V::call(ClampPool {
+                pixels,
+                channels: w.shape.in_channels,
+                src,
+                pixel_stride: w.shape.src_stride,
+                row_stride: w.shape.width * w.shape.src_stride,
+                bounds: Bounds { low: w.arithmetic.low.as_ptr(), high: w.arithmetic.high.as_ptr() },
+                dst,
+                dst_stride: stride,
+            });
         }
-        Ahead { starts: &starts[..4 * count], bytes: shape.in_channels }
     }
 
-    /// Packs `count` pooled pixels from `first` on, a run within one output row at a time.
     #[inline(always)]
-    unsafe fn pack<V: IntLanes>(&self, first: usize, count: usize, stride: usize) {
-        let shape = self.shape;
-        let columns = shape.width / 2;
-        let mut done = 0;
-        while done < count {
-            let (y, x) = ((first + done) / columns, (first + done) % columns);
-            let pixels = (columns - x).min(count - done);
-            // SAFETY: output pixel (y, x) reads input pixels (2y, 2x) to (2y + 1, 2x + 1), which exist.
-            unsafe {
-                V::call(ClampPool {
-                    pixels,
-                    channels: shape.in_channels,
-                    src: self.src.as_ptr().add((2 * y * shape.width + 2 * x) * shape.src_stride),
-                    pixel_stride: shape.src_stride,
-                    row_stride: shape.width * shape.src_stride,
-                    bounds: Bounds { low: self.weights.low.as_ptr(), high: self.weights.high.as_ptr() },
-                    dst: self.scratch.add(done * stride),
-                    dst_stride: stride,
-                });
-            }
-            done += pixels;
+    unsafe fn product(w: &Worker<'_, Self>, pixels: usize, stride: usize, dst: *mut u8, ahead: Ahead<'_>) {
+        let requantise = Requantise { scale: w.arithmetic.scale.as_ptr(), offset: w.arithmetic.offset.as_ptr() };
+        unsafe {
+            V::call(IntGemm::<Pairs> {
+                rows: pixels,
+                a: w.scratch,
+                a_rows: Rows::Stride(stride),
+                runs: &[0],
+                run_len: w.shape.in_channels,
+                w: w.arithmetic.conv.as_ptr().cast(),
+                panel_len: panel_len(w.shape.in_channels),
+                panels: w.shape.out_channels / PANEL,
+                out: Out::Codes(requantise, dst),
+                out_rows: Rows::Stride(w.shape.dst_stride),
+                batch: Batch::ONE,
+                ahead,
+            });
         }
     }
 }

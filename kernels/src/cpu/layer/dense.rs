@@ -1,41 +1,28 @@
-//! The work of a dense layer in the order in which it is done, whatever numbers it multiplies.
-//!
-//! A strip of output rows at a time: its missing mid rows are made in blocks of pixels (prologue into a packed block, then the 1×1), and the 3×3 runs over
-//! the strip by Winograd F(4×4) or directly. The mid map between the two convolutions exists only as a ring of rows with a zero border (`strips`), never as a
-//! whole. Strips are independent but for two mid rows, which neighbours on other threads compute again.
+//! A dense layer, a strip of output rows at a time: its missing mid rows are made in blocks of pixels (prologue into a packed block, then the 1×1), and the
+//! 3×3 runs over the strip by Winograd F(4×4) or directly. The mid map between the two convolutions exists only as a ring of rows with a zero border
+//! (`strips`), never as a whole. Strips are independent but for two mid rows, which neighbours on other threads compute again.
 
-use super::dense::DenseShape;
-use super::layout::{self, PANEL};
-use super::part;
-use super::spans::Marked;
-use super::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
-use super::winograd::{PATCH, POINTS, TILE};
+use super::{Arithmetic, block_pixels, floats_of, unaliased};
+use crate::cpu::dense::DenseShape;
+use crate::cpu::layout::PANEL;
+use crate::cpu::part;
+use crate::cpu::spans::Marked;
+use crate::cpu::strips::{BLOCK_PIXELS, Grid, Strip, Tiles};
+use crate::cpu::winograd::{PATCH, POINTS, TILE};
 use crate::parallel::{self, Crew, SharedMut};
 use std::ops::Range;
 
-/// Numbers of packed pixels in one block of the 1×1.
-const BLOCK_NUMBERS: usize = 24 * 1024;
-
-/// What a layer multiplies: its numbers, and its weights.
-pub(crate) trait Arithmetic: Copy + Sync {
-    /// Numbers of the slab.
-    type Slab: Copy + Send + Sync;
-    /// Numbers of the mid map and of transformed patches.
-    type Number: Copy;
+/// What a layer multiplies.
+pub(crate) trait LayerArithmetic: Arithmetic {
     /// Mid numbers as the empty slice's map holds them.
     type Known: Copy + Sync;
-
-    /// How many numbers take the room of a float.
-    const PER_FLOAT: usize = size_of::<f32>() / size_of::<Self::Number>();
-    /// Numbers of a cache line, which keep apart what would share cache sets.
-    const LINE: usize = PANEL * Self::PER_FLOAT;
 }
 
 /// The steps of a layer over vectors `V`.
 ///
 /// # Safety
 /// Of all methods: the worker's lengths were checked against its shape, and what the arguments name lies in its slab and scratch.
-pub(crate) trait Steps<V>: Arithmetic {
+pub(crate) trait Steps<V>: LayerArithmetic {
     /// Prologue of `count` of the slab's pixels from `pixel` on, to place `filled` of the block.
     unsafe fn pack(worker: &Worker<'_, Self>, pixel: usize, filled: usize, count: usize);
 
@@ -53,11 +40,6 @@ pub(crate) trait Steps<V>: Arithmetic {
 
     /// The new channels of `pixels` pixels of a row by the nine runs of the ring that the first one sees.
     unsafe fn direct(worker: &Worker<'_, Self>, runs: &[usize; 9], pixels: usize, dst: *mut Self::Slab);
-}
-
-/// A stride in numbers of at least `stride` that is not a multiple of 4096 bytes.
-fn unaliased<A: Arithmetic>(stride: usize) -> usize {
-    layout::unaliased(stride.div_ceil(A::PER_FLOAT)) * A::PER_FLOAT
 }
 
 /// Where the pieces of a worker's scratch lie, in floats.
@@ -79,8 +61,8 @@ pub(crate) struct Parts {
 impl Parts {
     fn of<A: Arithmetic>(shape: &DenseShape, winograd: bool, grid: &Grid) -> Self {
         let packed_stride = unaliased::<A>(shape.in_channels);
-        let block_pixels = (BLOCK_NUMBERS / packed_stride / 12 * 12).clamp(12, BLOCK_PIXELS);
-        let floats = |numbers: usize| (numbers / A::PER_FLOAT).next_multiple_of(PANEL);
+        let block_pixels = block_pixels(packed_stride);
+        let floats = floats_of::<A>;
         let mid = floats(block_pixels * packed_stride);
         let v = mid + floats(grid.strip_images * grid.ring * grid.mid_row);
         let (v_plane, m_plane) = match winograd {
@@ -106,7 +88,7 @@ pub(crate) fn scratch_len<A: Arithmetic>(shape: &DenseShape, winograd: bool, wor
     Parts::of::<A>(shape, winograd, &Grid::new(shape, unaliased::<A>(shape.mid), workers)).total
 }
 
-impl<A: Arithmetic> Layer<'_, A> {
+impl<A: LayerArithmetic> Layer<'_, A> {
     /// Shares the strips among the crew; `run` calls [`Worker::run_on`] on the layer's tier.
     ///
     /// # Panics
@@ -150,7 +132,7 @@ impl<A: Arithmetic> Layer<'_, A> {
 }
 
 /// The strips of one thread.
-pub(crate) struct Worker<'a, A: Arithmetic> {
+pub(crate) struct Worker<'a, A: LayerArithmetic> {
     pub(crate) shape: &'a DenseShape,
     pub(crate) arithmetic: A,
     pub(crate) tiles: Tiles<'a>,
@@ -162,12 +144,12 @@ pub(crate) struct Worker<'a, A: Arithmetic> {
 }
 
 /// The first convolution of a whole map.
-pub(crate) struct WholeMid<'a, A: Arithmetic> {
+pub(crate) struct WholeMid<'a, A: LayerArithmetic> {
     worker: Worker<'a, A>,
     mid: *mut A::Number,
 }
 
-impl<A: Arithmetic> WholeMid<'_, A> {
+impl<A: LayerArithmetic> WholeMid<'_, A> {
     /// Inside the shim of a tier, with its vector.
     #[inline(always)]
     pub(crate) fn run_on<V>(self)
@@ -189,7 +171,7 @@ impl<A: Arithmetic> WholeMid<'_, A> {
     }
 }
 
-impl<A: Arithmetic> Worker<'_, A> {
+impl<A: LayerArithmetic> Worker<'_, A> {
     /// Inside the shim of a tier, with its vector.
     #[inline(always)]
     pub(crate) fn run_on<V>(self)
