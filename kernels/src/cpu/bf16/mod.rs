@@ -1,7 +1,8 @@
 //! Kernels over bf16: activations and weights are bf16 numbers, every sum is a float32 and is rounded to bf16 once where it is stored.
 //!
-//! The instruction that multiplies pairs and adds both products to a float32 (`vdpbf16ps`, and `bfdot` on AArch64) has twice the rate of a fused multiply-add, and everything takes half
-//! the memory it takes in fp32. Tiers without it do the same arithmetic on widened numbers (`lanes`), no faster than fp32. Where there is AMX, dense layers
+//! An instruction that multiplies pairs and adds both products to a float32 (`vdpbf16ps`, with twice the rate of a fused multiply-add; `bfdot` on AArch64, whose
+//! rate we do not know) does two multiply-adds a lane, and everything takes half the memory it takes in fp32. Tiers without it do the same arithmetic on
+//! widened numbers (`lanes`), no faster than fp32. Where there is AMX, dense layers
 //! and transitions go in tiles (`super::tiles`), their 3×3 directly. The stem is that of fp32 everywhere.
 //! Every output is one chain in the order of k, in tiles of sums of 32, so that on one tier strips, threads and skipped air decide no bit. Norms, biases, the transforms
 //! of Winograd and what they are made of are float32.

@@ -2,8 +2,8 @@
 //!
 //! Shapes: a row of `a` is a list of runs of `run_len` consecutive numbers, whole groups, at given offsets; `w` holds panels of 16
 //! outputs (see `layout`). Tiles: rows × vectors of sums: 6×2 ymm (12 sums, 2 weights, 1 pair, 1 product of 16 registers); 6×4, 8×2 or 8×1 zmm (at
-//! most 24 sums, 4 weights, 1 pair, 1 product of 32), not higher, since the rows' addresses take the other registers. A step of two k, or of four
-//! where codes are multiplied as bytes, is one multiply and one add a vector, or both in one instruction, and the multipliers are busy
+//! most 24 sums, 4 weights, 1 pair, 1 product of 32), not higher, since the rows' addresses take the other registers; 6×4 q are the 6×2 ymm in twice as
+//! many. A step of two k, or of four where codes are multiplied as bytes, is one multiply and one add a vector, or both in one instruction, and the multipliers are busy
 //! throughout: twice, or four times, the rate of fused multiply-adds.
 //! Bytes: a tile of 6 rows reads k·(12 + 32) bytes for 96·k products (ymm).
 //! Order: none matters, sums are exact.
@@ -346,7 +346,7 @@ mod tests {
         for (rows, k, n) in heights.chain([(1, 2, 1), (7, 34, 17), (12, 128, 32), (25, 258, 100)]) {
             let mut numbers = Numbers(rows as u64);
             let stride = k + 3;
-            let a: Vec<i16> = (0..rows * stride).map(|_| numbers.below(2 * 17_341) as i16 - 17_340).collect();
+            let a: Vec<i16> = (0..rows * stride).map(|_| (numbers.below(2 * 17_341) as i64 - 17_340) as i16).collect();
             let w = random_matrix(&mut numbers, k, n, CODES);
             let exact = |r: usize, o: usize| (0..k).map(|i| i64::from(a[r * stride + i]) * i64::from(w[place(k, o, i)])).sum::<i64>();
             for level in Integers::available() {

@@ -1,9 +1,9 @@
 //! Eight lanes in two q registers, with the instructions that multiply pairs and that round.
 //!
 //! `bfdot` adds two products of bf16 to the sum of every lane. With `FPCR.EBF` clear, as a process starts, it rounds the sum of the two, and then that with
-//! the lane's, to odd: each at most twice as far as to nearest, and half as often as a chain of fused multiply-adds rounds, so that the bound of such a chain
-//! and one more pair holds. `bfcvtn` rounds as `numbers::narrow` does, but for subnormals. Their intrinsics are not stable, so that they are written as
-//! assembly (Arm Architecture Reference Manual for A-profile, "BFDOT (by element)", "BFCVTN, BFCVTN2").
+//! the lane's, to odd: each at most twice as far as to nearest, and half as often as a chain of fused multiply-adds does, so that γ_{K+2} bounds it as well.
+//! `bfcvtn` rounds as `numbers::narrow` does, but for subnormals. Their intrinsics are not stable, so that they are written as assembly (Arm Architecture
+//! Reference Manual for A-profile, "BFDOT (by element)", "BFCVTN, BFCVTN2").
 
 use super::HalfLanes;
 use super::neon::NeonHalves;
