@@ -132,15 +132,9 @@ struct Bytes<'a> {
 impl IntKernel for Bytes<'_> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
-        let (numbers, weights) = (std::hint::black_box([1u8; 4]), std::hint::black_box([1i8; 64]));
-        // SAFETY: four numbers, and as many weights as the widest register holds.
-        let (a, w) = unsafe {
-            if V::QUADS {
-                (V::splat_quads(numbers.as_ptr()), V::load_quads(weights.as_ptr()))
-            } else {
-                (V::splat(numbers.as_ptr()), V::load(weights.as_ptr()))
-            }
-        };
+        let numbers = std::hint::black_box([1u8; 64]);
+        // SAFETY: four bytes, and as many as the widest register holds.
+        let (a, w) = unsafe { (V::splat(numbers.as_ptr()), V::load(numbers.as_ptr())) };
         let mut sums = [V::zero(); CHAINS];
         for _ in 0..STEPS {
             for sum in &mut sums {

@@ -186,6 +186,19 @@ unsafe fn columns<V: IntLanes, G: Group, const NR: usize, const MR: usize, const
     PANELS
 }
 
+/// What the sums of a row of a tile start with.
+#[inline(always)]
+unsafe fn starts<V: IntLanes, G: Group, const NR: usize>(g: &IntGemm<'_, G>, panel: usize) -> [V; NR] {
+    let mut starts = [V::zero(); NR];
+    if V::SIGNED && G::LEN == 4 {
+        for j in 0..NR {
+            // SAFETY: 32 bits for every output follow the panels, by the contract of `IntGemm`.
+            starts[j] = unsafe { V::load(g.w.add(g.panels * g.panel_len).cast::<i8>().add(4 * (panel * PANEL + j * V::LANES))) };
+        }
+    }
+    starts
+}
+
 /// `MR` rows × `NR` vectors in registers over the whole of k.
 #[inline(always)]
 unsafe fn tile<V: IntLanes, G: Group, const MR: usize, const NR: usize>(
@@ -196,16 +209,7 @@ unsafe fn tile<V: IntLanes, G: Group, const MR: usize, const NR: usize>(
 ) {
     // SAFETY: `IntGemm` promises that every row, run, panel and output named below lies inside its operand.
     unsafe {
-        let mut acc = [[V::zero(); NR]; MR];
-        if V::SIGNED && G::LEN == 4 {
-            let starts = g.w.add(g.panels * g.panel_len).cast::<i8>();
-            for j in 0..NR {
-                let start = V::load_quads(starts.add(4 * (panel * PANEL + j * V::LANES)));
-                for i in 0..MR {
-                    acc[i][j] = start;
-                }
-            }
-        }
+        let mut acc = [starts::<V, G, NR>(g, panel); MR];
         let mut a = [g.a; MR];
         for i in 0..MR {
             a[i] = g.a.add(g.a_rows.at(row + i));
@@ -220,10 +224,10 @@ unsafe fn tile<V: IntLanes, G: Group, const MR: usize, const NR: usize>(
                     let mut b = [V::zero(); NR];
                     for j in 0..NR {
                         let lane = j * V::LANES;
-                        b[j] = G::load(w.add(lane / PANEL * g.panel_len + lane % PANEL * G::LEN));
+                        b[j] = V::load(w.add(lane / PANEL * g.panel_len + lane % PANEL * G::LEN));
                     }
                     for i in 0..MR {
-                        let x = G::splat::<V>(a[i].add(run + G::LEN * k));
+                        let x = V::splat(a[i].add(run + G::LEN * k));
                         for j in 0..NR {
                             acc[i][j] = G::madd(acc[i][j], x, b[j]);
                         }

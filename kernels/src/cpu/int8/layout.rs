@@ -20,18 +20,6 @@ pub(crate) trait Group: Copy {
     /// How many of each.
     const LEN: usize;
 
-    /// Weights for each sum of a vector.
-    ///
-    /// # Safety
-    /// They are readable.
-    unsafe fn load<V: IntLanes>(w: *const Self::Weight) -> V;
-
-    /// The same numbers of a row for every sum.
-    ///
-    /// # Safety
-    /// They are readable.
-    unsafe fn splat<V: IntLanes>(a: *const Self::Activation) -> V;
-
     /// Sum, and what it takes.
     fn madd<V: IntLanes>(sum: V, a: V, w: V) -> V;
 
@@ -50,18 +38,6 @@ impl Group for Pairs {
     type Activation = i16;
     type Weight = i16;
     const LEN: usize = 2;
-
-    #[inline(always)]
-    unsafe fn load<V: IntLanes>(w: *const i16) -> V {
-        // SAFETY: as promised.
-        unsafe { V::load(w) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat<V: IntLanes>(a: *const i16) -> V {
-        // SAFETY: as promised.
-        unsafe { V::splat(a) }
-    }
 
     #[inline(always)]
     fn madd<V: IntLanes>(sum: V, a: V, w: V) -> V {
@@ -83,18 +59,6 @@ impl Group for Quads {
     type Activation = u8;
     type Weight = i8;
     const LEN: usize = 4;
-
-    #[inline(always)]
-    unsafe fn load<V: IntLanes>(w: *const i8) -> V {
-        // SAFETY: as promised.
-        unsafe { V::load_quads(w) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat<V: IntLanes>(a: *const u8) -> V {
-        // SAFETY: as promised.
-        unsafe { V::splat_quads(a) }
-    }
 
     #[inline(always)]
     fn madd<V: IntLanes>(sum: V, a: V, w: V) -> V {

@@ -89,19 +89,19 @@ pub(crate) trait IntLanes: Copy {
     /// The processor has the level's features.
     unsafe fn call<K: IntKernel>(kernel: K);
 
-    /// Reads four bytes for each sum, at any alignment.
+    /// Reads four bytes for each sum, at any alignment: a pair of numbers `T` of 16 bits, or four of 8.
     ///
     /// # Safety
     /// They are readable.
     unsafe fn load<T>(src: *const T) -> Self;
 
-    /// The same four bytes for every sum.
+    /// The same four bytes for every sum, as [`Self::load`] reads them.
     ///
     /// # Safety
     /// They are readable.
     unsafe fn splat<T>(src: *const T) -> Self;
 
-    /// Writes sixteen codes of a row as [`Self::splat_quads`] reads them.
+    /// Writes sixteen codes of a row as [`Self::madd_quads`] takes them.
     ///
     /// # Safety
     /// They are writable.
@@ -109,26 +109,6 @@ pub(crate) trait IntLanes: Copy {
     unsafe fn store_quads(codes: Codes<Self>, dst: *mut u8) {
         // SAFETY: as promised.
         unsafe { Self::Words::store_codes(codes, dst) }
-    }
-
-    /// Weights for [`Self::madd_quads`], or sums, at any alignment.
-    ///
-    /// # Safety
-    /// Four for each sum are readable.
-    #[inline(always)]
-    unsafe fn load_quads(w: *const i8) -> Self {
-        // SAFETY: as promised.
-        unsafe { Self::load(w) }
-    }
-
-    /// The same four codes of a packed row for every sum of [`Self::madd_quads`].
-    ///
-    /// # Safety
-    /// They are readable.
-    #[inline(always)]
-    unsafe fn splat_quads(codes: *const u8) -> Self {
-        // SAFETY: as promised.
-        unsafe { Self::splat(codes) }
     }
 
     /// LANES codes as f32.
@@ -181,7 +161,7 @@ pub(crate) trait IntLanes: Copy {
     fn zero() -> Self;
     /// Per sum: self + a₀·w₀ + a₁·w₁ of the pairs that lie there.
     fn madd(self, a: Self, w: Self) -> Self;
-    /// Per sum: self + four codes by [`Self::splat_quads`] times four weights by [`Self::load_quads`]; only where [`Self::QUADS`] says so.
+    /// Per sum: self + four codes, the same for all, times four weights of 8 bits; only where [`Self::QUADS`] says so.
     fn madd_quads(self, codes: Self, w: Self) -> Self;
     /// The sums, rounded to f32.
     fn to_floats(self) -> Self::Floats;

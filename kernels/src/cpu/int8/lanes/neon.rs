@@ -99,12 +99,20 @@ impl<D: Dot> IntLanes for NeonInts<D> {
 
     #[inline(always)]
     unsafe fn load<T>(src: *const T) -> Self {
+        if size_of::<T>() == 1 {
+            return unsafe { Self::of(vld1q_s32(src.cast()), vld1q_s32(src.add(16).cast())) };
+        }
         let int16x8x2_t(first, second) = unsafe { vld2q_s16(src.cast()) };
         Self::of_pairs(first, second)
     }
 
     #[inline(always)]
     unsafe fn splat<T>(src: *const T) -> Self {
+        if size_of::<T>() == 1 {
+            // In the first element alone: a load without a copy to all.
+            let zero = unsafe { vdupq_n_s32(0) };
+            return Self::of(unsafe { vsetq_lane_s32::<0>(src.cast::<i32>().read_unaligned(), zero) }, zero);
+        }
         unsafe {
             let pair = vreinterpret_s16_s32(vdup_n_s32(src.cast::<i32>().read_unaligned()));
             Self::of_pairs(vdupq_lane_s16::<0>(pair), vdupq_lane_s16::<1>(pair))
@@ -114,18 +122,6 @@ impl<D: Dot> IntLanes for NeonInts<D> {
     #[inline(always)]
     unsafe fn store_quads(codes: uint8x16_t, dst: *mut u8) {
         unsafe { vst1q_u8(dst, if D::SIGNED { veorq_u8(codes, vdupq_n_u8(128)) } else { codes }) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_quads(w: *const i8) -> Self {
-        unsafe { Self::of(vld1q_s32(w.cast()), vld1q_s32(w.add(16).cast())) }
-    }
-
-    // In the first element alone: a load without a copy to all.
-    #[inline(always)]
-    unsafe fn splat_quads(codes: *const u8) -> Self {
-        let zero = unsafe { vdupq_n_s32(0) };
-        Self::of(unsafe { vsetq_lane_s32::<0>(codes.cast::<i32>().read_unaligned(), zero) }, zero)
     }
 
     #[inline(always)]
