@@ -8,9 +8,12 @@ use std::slice::Iter;
 /// Bytes of a cache line; a smaller or larger one costs requests and nothing else.
 const LINE: usize = 64;
 
-/// Steps of a product over vectors of so many lanes between two times that it asks: about two hundred cycles.
-pub(crate) const fn steps(lanes: usize) -> usize {
-    128 / lanes
+/// Lines asked for at a time, a part of what a processor has under way.
+const AT_ONCE: usize = 4;
+/// The fewest steps of a product over vectors of so many lanes between two times, about two hundred cycles, since each interrupts its loop; steps come in
+/// these.
+const fn fewest(lanes: usize) -> usize {
+    256 / lanes
 }
 
 /// What to ask for: runs of equal length.
@@ -30,12 +33,17 @@ impl Ahead<'_> {
         self.starts.len() * self.bytes.div_ceil(LINE)
     }
 
-    /// To be asked for in about `times` times, `steps` steps from one to the next.
+    /// To be asked for while a product takes `runs` runs of `steps` steps over vectors of so many lanes.
     #[inline(always)]
-    pub(crate) fn over(&self, times: usize, steps: usize) -> Asking<'_> {
+    pub(crate) fn over(&self, runs: usize, steps: usize, lanes: usize) -> Asking<'_> {
         let lines = self.lines();
+        let between = match (AT_ONCE * runs * steps).checked_div(lines) {
+            Some(between) => between.max(fewest(lanes)) / fewest(lanes) * fewest(lanes),
+            None => usize::MAX,
+        };
+        let times = runs * steps.div_ceil(between);
         Asking {
-            steps: if lines > 0 { steps } else { usize::MAX },
+            steps: between,
             pace: lines.div_ceil(times.max(1)),
             starts: self.starts.iter(),
             lines: self.bytes.div_ceil(LINE),

@@ -8,10 +8,14 @@
 //! Order: each output is one chain that starts at its initial value and takes k in order; |error| ≤ γ_{K+1}·(|init| + Σ|a·w|).
 
 use super::Kernel;
-use super::ahead::{self, Ahead, Asking};
+use super::ahead::{Ahead, Asking};
 use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, pad, panel_len};
 use crate::isa::Isa;
+
+/// Steps in one turn of the inner loop of a product, whatever its numbers: fewer instructions beside the multiply-adds, and the end of a loop of
+/// few turns is foreseen by the processor.
+const UNROLLED: usize = 8;
 
 /// Where row r of an operand starts, in floats.
 #[derive(Clone, Copy)]
@@ -82,7 +86,7 @@ impl Kernel for Gemm<'_> {
 
     #[inline(always)]
     fn run<V: F32Lanes>(self) {
-        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>(), ahead::steps(V::LANES));
+        let mut asking = self.ahead.over(self.batch.count * self.runs_in_all::<V>(), self.run_len, V::LANES);
         for product in 0..self.batch.count {
             // SAFETY: the pointers cover every product of the batch, by the contract of the struct.
             unsafe { self.one::<V>(product, &mut asking) };
@@ -117,16 +121,16 @@ impl Gemm<'_> {
         }
     }
 
-    /// How often the tiles ask for what comes after them.
+    /// Runs of all tiles of a product.
     #[inline(always)]
-    fn asks<V: F32Lanes>(&self) -> usize {
+    fn runs_in_all<V: F32Lanes>(&self) -> usize {
         let (rows, panels) = match (V::LANES, self.panels) {
             (16, 4..) => (6, 4),
             (16, 2..) => (12, 2),
             (16, _) => (12, 1),
             _ => (6, 1),
         };
-        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len() * self.run_len.div_ceil(ahead::steps(V::LANES))
+        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len()
     }
 }
 
@@ -210,7 +214,15 @@ unsafe fn tile<V: F32Lanes, const MR: usize, const NR: usize>(g: &Gemm<'_>, row:
                 let steps = asking.steps(g.run_len);
                 for first in (0..g.run_len).step_by(steps) {
                     asking.ask();
-                    for k in first..(first + steps).min(g.run_len) {
+                    let end = (first + steps).min(g.run_len);
+                    let mut k = first;
+                    while k + UNROLLED <= end {
+                        for u in 0..UNROLLED {
+                            step::<V, MR, NR>(&a, run + k + u, w.add(u * PANEL), g.panel_len, &mut acc);
+                        }
+                        (k, w) = (k + UNROLLED, w.add(UNROLLED * PANEL));
+                    }
+                    for k in k..end {
                         step::<V, MR, NR>(&a, run + k, w, g.panel_len, &mut acc);
                         w = w.add(PANEL);
                     }

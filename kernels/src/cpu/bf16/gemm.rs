@@ -9,7 +9,7 @@
 use super::HalfKernel;
 use super::lanes::HalfLanes;
 use super::layout::{matrix_len, panel_len};
-use crate::cpu::ahead::{self, Ahead, Asking};
+use crate::cpu::ahead::{Ahead, Asking};
 use crate::cpu::gemm::Batch;
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::{PANEL, pad};
@@ -86,7 +86,7 @@ pub(crate) struct HalfGemm<'a> {
 impl HalfKernel for HalfGemm<'_> {
     #[inline(always)]
     fn run<V: HalfLanes>(self) {
-        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>(), ahead::steps(V::Floats::LANES));
+        let mut asking = self.ahead.over(self.batch.count * self.runs_in_all::<V>(), self.run_len / 2, V::Floats::LANES);
         for product in 0..self.batch.count {
             // SAFETY: the pointers cover every product of the batch, by the contract of the struct.
             unsafe { self.one::<V>(product, &mut asking) };
@@ -118,19 +118,16 @@ impl HalfGemm<'_> {
         }
     }
 
-    /// How often the tiles ask for what comes after them.
+    /// Runs of all tiles of a product.
     #[inline(always)]
-    fn asks<V: HalfLanes>(&self) -> usize {
+    fn runs_in_all<V: HalfLanes>(&self) -> usize {
         let (rows, panels) = match (V::Floats::LANES, self.panels) {
             (16, 4..) => (6, 4),
             (16, 2..) => (12, 2),
             (16, _) => (12, 1),
             _ => (6, 1),
         };
-        self.rows.div_ceil(rows)
-            * self.panels.div_ceil(panels)
-            * self.runs.len()
-            * self.run_len.div_ceil(2 * ahead::steps(V::Floats::LANES))
+        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len()
     }
 }
 

@@ -11,7 +11,7 @@
 use super::IntKernel;
 use super::lanes::IntLanes;
 use super::layout::{Group, Pairs, matrix_len, panel_len};
-use crate::cpu::ahead::{self, Ahead, Asking};
+use crate::cpu::ahead::{Ahead, Asking};
 use crate::cpu::gemm::Batch;
 use crate::cpu::lanes::F32Lanes;
 use crate::cpu::layout::{PANEL, pad};
@@ -107,7 +107,7 @@ pub(crate) struct IntGemm<'a, G: Group> {
 impl<G: Group> IntKernel for IntGemm<'_, G> {
     #[inline(always)]
     fn run<V: IntLanes>(self) {
-        let mut asking = self.ahead.over(self.batch.count * self.asks::<V>(), ahead::steps(V::LANES));
+        let mut asking = self.ahead.over(self.batch.count * self.runs_in_all::<V>(), self.run_len / G::LEN, V::LANES);
         for product in 0..self.batch.count {
             // SAFETY: the pointers cover every product of the batch, by the contract of the struct.
             unsafe { self.one::<V>(product, &mut asking) };
@@ -139,16 +139,16 @@ impl<G: Group> IntGemm<'_, G> {
         }
     }
 
-    /// How often the tiles ask for what comes after them.
+    /// Runs of all tiles of a product.
     #[inline(always)]
-    fn asks<V: IntLanes>(&self) -> usize {
+    fn runs_in_all<V: IntLanes>(&self) -> usize {
         let (rows, panels) = match (V::LANES, self.panels) {
             (16, 4..) => (6, 4),
             (16, 2..) => (8, 2),
             (16, _) => (8, 1),
             _ => (6, 1),
         };
-        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len() * (self.run_len / G::LEN).div_ceil(ahead::steps(V::LANES))
+        self.rows.div_ceil(rows) * self.panels.div_ceil(panels) * self.runs.len()
     }
 }
 
