@@ -2,7 +2,7 @@
 //! 3×3 runs over the strip by Winograd F(4×4) or directly. The mid map between the two convolutions exists only as a ring of rows with a zero border
 //! (`strips`), never as a whole. Strips are independent but for two mid rows, which neighbours on other threads compute again.
 
-use super::{Arithmetic, block_pixels, floats_of, unaliased};
+use super::{Arithmetic, LAYER_BLOCK, block_pixels, floats_of, unaliased};
 use crate::cpu::dense::DenseShape;
 use crate::cpu::layout::PANEL;
 use crate::cpu::part;
@@ -61,7 +61,7 @@ pub(crate) struct Parts {
 impl Parts {
     fn of<A: Arithmetic>(shape: &DenseShape, winograd: bool, grid: &Grid) -> Self {
         let packed_stride = unaliased::<A>(shape.in_channels);
-        let block_pixels = block_pixels(packed_stride);
+        let block_pixels = block_pixels(LAYER_BLOCK, packed_stride);
         let floats = floats_of::<A>;
         let mid = floats(block_pixels * packed_stride);
         let v = mid + floats(grid.strip_images * grid.ring * grid.mid_row);

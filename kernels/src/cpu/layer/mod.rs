@@ -19,17 +19,19 @@ pub(crate) trait Arithmetic: Copy + Sync {
     const LINE: usize = PANEL * Self::PER_FLOAT;
 }
 
-/// Numbers of packed pixels in one block.
-const BLOCK_NUMBERS: usize = 24 * 1024;
+/// Numbers of packed pixels in one block of a dense layer.
+const LAYER_BLOCK: usize = 24 * 1024;
+/// Of a transition, which goes over more weights: in a DenseNet-121 up to twice those of a dense layer's 1×1 and four times as many outputs, 2 MB of floats.
+const TRANSITION_BLOCK: usize = 80 * 1024;
 
 /// A stride in numbers of at least `stride` that is not a multiple of 4096 bytes.
 fn unaliased<A: Arithmetic>(stride: usize) -> usize {
     layout::unaliased(stride.div_ceil(A::PER_FLOAT)) * A::PER_FLOAT
 }
 
-/// Pixels of `stride` numbers that are packed before they are multiplied.
-fn block_pixels(stride: usize) -> usize {
-    (BLOCK_NUMBERS / stride / 12 * 12).clamp(12, BLOCK_PIXELS)
+/// Pixels of `stride` numbers that are packed before they are multiplied, in a block of so many numbers.
+fn block_pixels(numbers: usize, stride: usize) -> usize {
+    (numbers / stride / 12 * 12).clamp(12, BLOCK_PIXELS)
 }
 
 /// Floats that so many numbers take, in whole cache lines.

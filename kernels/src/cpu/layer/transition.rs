@@ -1,6 +1,6 @@
 //! A transition: pooled pixels are packed in blocks, each of which goes through the 1×1 while what the next one reads is on its way.
 
-use super::{Arithmetic, block_pixels, floats_of, unaliased};
+use super::{Arithmetic, TRANSITION_BLOCK, block_pixels, floats_of, unaliased};
 use crate::cpu::ahead::Ahead;
 use crate::cpu::part;
 use crate::cpu::spans::Span;
@@ -24,7 +24,7 @@ pub(crate) trait Steps<V>: Arithmetic {
 /// Floats that one worker needs.
 pub(crate) fn scratch_len<A: Arithmetic>(shape: &TransitionShape) -> usize {
     let stride = unaliased::<A>(shape.in_channels);
-    floats_of::<A>(block_pixels(stride) * stride)
+    floats_of::<A>(block_pixels(TRANSITION_BLOCK, stride) * stride)
 }
 
 /// Shares the output pixels, of `spans` alone where there are such, among the crew; `run` calls [`Worker::run_on`] on the tier.
@@ -74,7 +74,7 @@ impl<A: Arithmetic> Worker<'_, A> {
     {
         let shape = self.shape;
         let stride = unaliased::<A>(shape.in_channels);
-        let blocks = self.pixels.len().div_ceil(block_pixels(stride));
+        let blocks = self.pixels.len().div_ceil(block_pixels(TRANSITION_BLOCK, stride));
         for b in 0..blocks {
             let block = part(self.pixels.len(), blocks, b);
             let first = self.pixels.start + block.start;
