@@ -14,6 +14,9 @@ use std::sync::OnceLock;
 /// A scan of fewer slices would not win back what the empty slice costs; it profits where an earlier scan has paid.
 const WORTH_AN_EMPTY_SLICE: usize = 8;
 
+/// A map that more than this part of differs from the empty slice's is computed whole from there on: what the rest would save is less than spans cost.
+const WORTH_MARKING: (usize, usize) = (15, 16);
+
 /// Most bytes of the maps between convolutions, first layers first: they gain most.
 const MIDS_BYTES: usize = 64 << 20;
 
@@ -70,7 +73,7 @@ impl Marks {
         }
     }
 
-    /// The stem's or a transition's output: which pixels to compute. From a block without an empty slice on everything is computed.
+    /// The stem's or a transition's output: which pixels to compute. From a block without an empty slice on, or with next to no air, everything is computed.
     pub(super) fn enter(&mut self, op: &Op, has_empty: bool) -> Option<&[Span]> {
         self.active &= has_empty;
         if !self.active {
@@ -91,7 +94,9 @@ impl Marks {
                 let rows = shape.height / 2;
                 shape.spans(&self.map[..shape.height], &mut self.next[..rows]);
                 std::mem::swap(&mut self.map, &mut self.next);
-                Some(&self.map[..rows])
+                let marked: usize = self.map[..rows].iter().map(|span| span.len()).sum();
+                self.active = marked * WORTH_MARKING.1 <= rows * (shape.width / 2) * WORTH_MARKING.0;
+                self.active.then_some(&self.map[..rows])
             }
             _ => None,
         }
