@@ -13,8 +13,8 @@ use super::lanes::F32Lanes;
 use super::layout::{PANEL, matrix_len, pad, panel_len};
 use crate::isa::Isa;
 
-/// Steps in one turn of the inner loop of a product, whatever its numbers: fewer instructions beside the multiply-adds, and the end of a loop of
-/// few turns is foreseen by the processor.
+/// Steps in one turn of the inner loop: fewer instructions beside the multiply-adds. Four and sixteen gained less or nothing, and bf16 and codes are
+/// slower with eight (benches/NOTES.md).
 const UNROLLED: usize = 8;
 
 /// Where row r of an operand starts, in floats.
