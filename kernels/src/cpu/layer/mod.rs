@@ -21,7 +21,7 @@ pub(crate) trait Arithmetic: Copy + Sync {
 
 /// Numbers of packed pixels in one block of a dense layer.
 const LAYER_BLOCK: usize = 24 * 1024;
-/// Of a transition, which goes over more weights: in a DenseNet-121 up to twice those of a dense layer's 1×1 and four times as many outputs, 2 MB of floats.
+/// Of a transition, which goes over more weights: in a DenseNet-121 up to four times those of a dense layer's 1×1, 2 MB of floats.
 const TRANSITION_BLOCK: usize = 80 * 1024;
 
 /// A stride in numbers of at least `stride` that is not a multiple of 4096 bytes.
